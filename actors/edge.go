@@ -1,0 +1,283 @@
+package actors
+
+// An edge is where blocking work meets an actor: one blocking call in a goroutine that the actor
+// owns. In order of execution:
+//
+//	the owner       Open      starts the goroutine
+//	the goroutine   work      runs the call and turns a panic into an error
+//	the goroutine   Post      gives the owner one message and waits until it was taken, or
+//	                Tell      gives it one and does not wait
+//	the goroutine   work      the call has returned: *EdgeEnded is the edge's last message
+//	the owner       Cancel    from here on nothing of this edge is delivered any more
+//	the owner       Close     cancels all edges and timers and waits for the goroutines
+//
+// Messages of an edge go straight into the mailbox of the actor that opened it, not to its name: an
+// edge never reaches the next incarnation. This is the only file of the project that starts
+// goroutines, and it waits for each of them.
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+)
+
+// slowClose is how long Close waits before it says in the log which edges it waits for.
+const slowClose = 5 * time.Second
+
+// Edges are the edges and timers of one actor. Only the actor itself, in its Receive, may call the
+// methods of Edges and those of Edge and Timer that say so.
+type Edges struct {
+	sys *System
+	box *mailbox
+
+	// the owner's
+	open   map[*Edge]struct{}
+	timers map[*Timer]struct{}
+	closed bool
+
+	running sync.WaitGroup
+}
+
+// NewEdges makes the set of edges of ctx's actor, which must have been spawned by the System. An
+// actor calls it in Started. The kernel closes the set when the actor stops; an actor that needs
+// its edges gone earlier calls Close itself.
+func NewEdges(sys *System, ctx actor.Context) *Edges {
+	shell, ok := ctx.Actor().(*shell)
+	if !ok {
+		panic("actors: NewEdges for an actor that was not spawned by System.Start or System.Spawn")
+	}
+	e := &Edges{sys: sys, box: shell.box, open: map[*Edge]struct{}{}, timers: map[*Timer]struct{}{}}
+	shell.edges = append(shell.edges, e)
+	return e
+}
+
+// Edge is one blocking call in a goroutine of its own.
+type Edge struct {
+	owner  *Edges
+	name   string
+	ctx    context.Context
+	cancel context.CancelFunc
+	credit chan struct{} // holds a token while a posted message is under way
+	gone   atomic.Bool   // cancelled by the owner, or its EdgeEnded was delivered
+}
+
+// EdgeEnded is an edge's last message to its owner, as a pointer: run has returned Err, or panicked.
+// An edge that was cancelled does not send it.
+type EdgeEnded struct {
+	Edge *Edge
+	Err  error // what run returned, unwrapped; nil when it ended well
+}
+
+// Open starts run in a goroutine. The name appears in logs. run must return soon after
+// Edge.Context is done. After Close the edge is born cancelled and run is never called.
+func (e *Edges) Open(name string, run func(*Edge) error) *Edge {
+	ctx, cancel := context.WithCancel(context.Background())
+	edge := &Edge{owner: e, name: name, ctx: ctx, cancel: cancel, credit: make(chan struct{}, 1)}
+	if e.closed {
+		edge.Cancel()
+		return edge
+	}
+	e.open[edge] = struct{}{}
+	e.running.Add(1)
+	go edge.work(run)
+	return edge
+}
+
+// Close cancels every edge, stops every timer and waits until the goroutines have ended.
+func (e *Edges) Close() {
+	e.closed = true
+	names := make([]string, 0, len(e.open))
+	for edge := range e.open {
+		names = append(names, edge.name)
+		edge.Cancel()
+	}
+	for timer := range e.timers {
+		timer.Stop()
+	}
+	alarm := time.AfterFunc(slowClose, func() {
+		e.sys.log.Warn("edges do not end; the actor waits for them", zap.String("kind", e.box.kind.name), zap.Strings("edges", names))
+	})
+	defer alarm.Stop()
+	e.running.Wait()
+}
+
+func (e *Edge) work(run func(*Edge) error) {
+	defer e.owner.running.Done()
+	err := e.guard(run)
+	e.cancel()
+	e.owner.box.PostUserMessage(&parcel{origin: e, msg: &EdgeEnded{Edge: e, Err: err}, certain: true})
+}
+
+func (e *Edge) guard(run func(*Edge) error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			e.owner.sys.logPanic("edge panicked", e.owner.box.kind.name, e.name, fault, nil)
+			err = fmt.Errorf("edge %s: panic: %s", e.name, faultText(fault))
+		}
+	}()
+	return run(e)
+}
+
+// Name is what Open was given.
+func (e *Edge) Name() string { return e.name }
+
+// Context ends when the owner cancels or closes the edge, and when run has returned.
+func (e *Edge) Context() context.Context { return e.ctx }
+
+// Post gives the owner a message and waits until the owner has processed it. A full lane does not
+// refuse it; having at most one message of this edge under way is what bounds the lane, and what
+// makes a slow owner slow the edge. It fails when the edge was cancelled or its owner has stopped.
+// The owner itself must not call it: it would wait for itself.
+func (e *Edge) Post(msg any) error {
+	select {
+	case e.credit <- struct{}{}:
+		defer func() { <-e.credit }()
+	case <-e.ctx.Done():
+		return e.failed()
+	}
+	if e.ctx.Err() != nil {
+		return e.failed()
+	}
+	taken := make(chan struct{})
+	e.owner.box.PostUserMessage(&parcel{origin: e, msg: msg, certain: true, taken: taken})
+	select {
+	case <-taken:
+	case <-e.ctx.Done():
+	}
+	return e.failed()
+}
+
+// failed says why a Post failed. A message of Post is refused only after the edge was cancelled (an
+// owner that stops closes its edges before its mailbox), so a context that lives means success.
+func (e *Edge) failed() error {
+	if err := e.ctx.Err(); err != nil {
+		return fmt.Errorf("post from edge %s: %w", e.name, err)
+	}
+	return nil
+}
+
+// Tell gives the owner a message and does not wait. A full lane treats it like anybody's message.
+func (e *Edge) Tell(msg any) {
+	e.owner.box.PostUserMessage(&parcel{origin: e, msg: msg})
+}
+
+// Cancel ends the edge's context and makes every message of the edge stale that was not yet
+// delivered, EdgeEnded included. Only the owner may call it. It does not wait.
+func (e *Edge) Cancel() {
+	e.gone.Store(true)
+	e.cancel()
+	delete(e.owner.open, e)
+}
+
+func (e *Edge) cancelled() bool { return e.gone.Load() }
+
+// delivered runs in the owner: after EdgeEnded nothing more of the edge is delivered.
+func (e *Edge) delivered(msg any) {
+	if _, ok := msg.(*EdgeEnded); ok {
+		e.gone.Store(true)
+		delete(e.owner.open, e)
+	}
+}
+
+// Timer is one message to its owner at a later time.
+type Timer struct {
+	owner *Edges
+	clock *time.Timer
+	gone  atomic.Bool // stopped by the owner, or delivered
+}
+
+// After delivers msg to the owner once d has passed, unless the timer was stopped before. A full
+// lane does not refuse it.
+func (e *Edges) After(d time.Duration, msg any) *Timer {
+	t := &Timer{owner: e}
+	if e.closed {
+		t.gone.Store(true)
+		return t
+	}
+	e.timers[t] = struct{}{}
+	t.clock = time.AfterFunc(d, func() {
+		e.box.PostUserMessage(&parcel{origin: t, msg: msg, certain: true})
+	})
+	return t
+}
+
+// Stop makes sure that the message is not delivered any more. Only the owner may call it; on a nil
+// Timer, and on one that has fired, it does nothing.
+func (t *Timer) Stop() {
+	if t == nil {
+		return
+	}
+	t.gone.Store(true)
+	if t.clock != nil {
+		t.clock.Stop()
+	}
+	delete(t.owner.timers, t)
+}
+
+func (t *Timer) cancelled() bool { return t.gone.Load() }
+
+func (t *Timer) delivered(any) {
+	t.gone.Store(true)
+	delete(t.owner.timers, t)
+}
+
+// parcel carries a message of an edge or a timer through the mailbox, which unwraps it.
+type parcel struct {
+	origin  origin
+	msg     any
+	certain bool          // admitted beyond the bound
+	taken   chan struct{} // closed to give the credit back; nil when nobody waits for it
+}
+
+// origin is the edge or timer that a parcel comes from. Both methods run in the owner; cancelled is
+// also asked by senders, once the owner has stopped.
+type origin interface {
+	cancelled() bool
+	delivered(msg any)
+}
+
+// settle gives the credit back: the message was processed, or never will be.
+func (p *parcel) settle() {
+	if p.taken != nil {
+		close(p.taken)
+	}
+}
+
+// Group runs blocking calls outside actors (in mains and benchmarks) and waits for them. The zero
+// value is ready.
+type Group struct {
+	running sync.WaitGroup
+	once    sync.Once
+	err     error
+}
+
+// Go runs fn in a goroutine. A panic becomes an error with the name in it.
+func (g *Group) Go(name string, fn func() error) {
+	g.running.Add(1)
+	go func() {
+		defer g.running.Done()
+		if err := guarded(name, fn); err != nil {
+			g.once.Do(func() { g.err = err })
+		}
+	}()
+}
+
+// Wait returns once every call has returned, with the first error that any of them gave.
+func (g *Group) Wait() error {
+	g.running.Wait()
+	return g.err
+}
+
+func guarded(name string, fn func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("%s: panic: %s", name, faultText(fault))
+		}
+	}()
+	return fn()
+}

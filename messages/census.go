@@ -1,0 +1,55 @@
+package messages
+
+import "time"
+
+// ViewerStatus is what a viewer tells of itself, on every change of state and once a second.
+//
+// Path: viewer -> viewers
+type ViewerStatus struct {
+	ClientID       string             `json:"client_id"`
+	Epoch          uint64             `json:"epoch"`
+	State          string             `json:"state"`
+	Since          time.Time          `json:"since"`
+	Pair           string             `json:"pair,omitempty"`
+	VideoFrames    uint64             `json:"video_frames"`
+	AudioFrames    uint64             `json:"audio_frames"`
+	PacketsSent    uint64             `json:"packets_sent"`
+	BytesSent      uint64             `json:"bytes_sent"`
+	BitrateBps     uint64             `json:"bitrate_bps"`
+	FramesDropped  uint64             `json:"frames_dropped"`
+	AudioReceived  uint64             `json:"audio_packets_received"`
+	DataReceived   uint64             `json:"data_messages_received"`
+	KeyFrameWishes uint64             `json:"key_frame_wishes"`
+	Phases         map[string]float64 `json:"phases_s"`
+}
+
+// CensusWanted asks for everybody who is connected; it is answered with a Census.
+//
+// Path: admin -> viewers
+type CensusWanted struct{}
+
+// Census is the answer to CensusWanted.
+type Census struct {
+	Limit   int            `json:"viewers_max"`
+	Refused uint64         `json:"viewers_refused"`
+	Viewers []ViewerStatus `json:"viewers"`
+}
+
+// SessionStatusWanted asks how the signaling session is; it is answered with a SessionStatus.
+//
+// Path: admin -> session
+type SessionStatusWanted struct{}
+
+// SessionStatus is the answer to SessionStatusWanted.
+type SessionStatus struct {
+	State             string    `json:"state"`
+	Since             time.Time `json:"since"`
+	Channel           string    `json:"channel"`
+	ChannelARN        string    `json:"channel_arn,omitempty"`
+	Reconnects        uint64    `json:"reconnects"`
+	LastError         string    `json:"last_error,omitempty"`
+	AnswersSent       uint64    `json:"answers_sent"`
+	CandidatesSent    uint64    `json:"candidates_sent"`
+	CandidatesDropped uint64    `json:"candidates_dropped"`
+	MessagesBad       uint64    `json:"messages_bad"`
+}

@@ -1,0 +1,29 @@
+package messages
+
+import "time"
+
+// CredentialsWanted asks for the current set, by those who have just started; the sender gets it.
+//
+// Path: session -> credentials
+// Path: gatherer -> credentials
+type CredentialsWanted struct {
+	Rejected string // access key id of a set that the service refused; a newer one is fetched
+}
+
+// Credentials is one set of AWS credentials. It is never logged.
+//
+// Path: credentials -> session
+// Path: credentials -> gatherer
+type Credentials struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	SessionToken    string
+	Expires         time.Time     // zero: they do not expire
+	Took            time.Duration // setup phase get_credentials
+}
+
+// String keeps the secret out of logs.
+func (c Credentials) String() string { return "credentials " + c.AccessKeyID }
+
+// GoString keeps the secret out of logs.
+func (c Credentials) GoString() string { return c.String() }

@@ -1,0 +1,46 @@
+package messages
+
+import "time"
+
+// PeerCandidate is a local ICE candidate that was gathered after the answer was written.
+//
+// Path: peer -> viewer
+type PeerCandidate struct {
+	Candidate Candidate
+}
+
+// PeerPhase reports a setup phase that the peer connection has passed.
+//
+// Path: peer -> viewer
+type PeerPhase struct {
+	Name string
+	Took time.Duration
+}
+
+// PeerConnected says that DTLS is done: media and data can flow.
+//
+// Path: peer -> viewer
+type PeerConnected struct {
+	Pair string // candidate types, local first: "host/host", "relay/srflx"
+}
+
+// PeerGone says that the peer connection failed or was closed by the other side.
+//
+// Path: peer -> viewer
+type PeerGone struct {
+	Reason string
+}
+
+// PeerData is one message from the viewer's data channel.
+//
+// Path: peer -> viewer
+type PeerData struct {
+	Channel string // label of the data channel, to answer on
+	Text    bool
+	Data    []byte
+}
+
+// PeerKeyFrameWish is a PLI or FIR from the viewer.
+//
+// Path: peer -> viewer
+type PeerKeyFrameWish struct{}
