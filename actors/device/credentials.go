@@ -1,0 +1,112 @@
+package device
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// credentials keeps a set of AWS credentials fresh and publishes each new one to session and
+// gatherer. It owns the provider; a call to it runs in an edge, one at a time. It never gives up.
+type credentials struct {
+	*parts
+	edges    *actors.Edges
+	current  *messages.Credentials
+	fetching bool
+	failures int
+}
+
+func newCredentials(p *parts) *credentials { return &credentials{parts: p} }
+
+// Receive implements actor.Actor.
+func (c *credentials) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		c.edges = actors.NewEdges(c.sys, ctx)
+		c.fetch()
+	case *actor.Stopping:
+		c.edges.Close()
+	case *messages.CredentialsWanted:
+		c.onWanted(ctx, msg)
+	case *retrieved:
+		c.onRetrieved(ctx, msg)
+	case *actors.EdgeEnded:
+		c.onFetchEnded(msg)
+	case *refreshDue:
+		c.fetch()
+	}
+}
+
+func (c *credentials) onWanted(ctx actor.Context, msg *messages.CredentialsWanted) {
+	switch {
+	case c.current != nil && msg.Rejected == c.current.AccessKeyID && c.current.SessionToken != "":
+		c.fetch() // an expired or revoked session: a newer one may exist
+	case c.current != nil:
+		ctx.Respond(c.current)
+	}
+}
+
+func (c *credentials) fetch() {
+	if c.fetching {
+		return
+	}
+	c.fetching = true
+	c.edges.Open("retrieve credentials", func(e *actors.Edge) error {
+		began := time.Now()
+		set, err := c.cfg.Credentials.Retrieve(e.Context())
+		if err != nil {
+			return err
+		}
+		set.Took = time.Since(began)
+		return e.Post(&retrieved{set})
+	})
+}
+
+func (c *credentials) onRetrieved(ctx actor.Context, msg *retrieved) {
+	c.failures = 0
+	c.current = &msg.set
+	c.metrics.phase(messages.PhaseGetCredentials, msg.set.Took)
+	ctx.Send(c.sys.PID(pathSession), c.current)
+	ctx.Send(c.sys.PID(pathGatherer), c.current)
+	if !msg.set.Expires.IsZero() {
+		c.edges.After(refreshIn(time.Until(msg.set.Expires)), &refreshDue{})
+	}
+}
+
+func (c *credentials) onFetchEnded(msg *actors.EdgeEnded) {
+	c.fetching = false
+	if msg.Err == nil {
+		return
+	}
+	c.failures++
+	c.sys.Log().Warn("retrieve credentials failed, will try again", zap.Error(msg.Err), zap.Int("failures", c.failures))
+	c.edges.After(backOff(c.failures), &refreshDue{})
+}
+
+type retrieved struct{ set messages.Credentials }
+type refreshDue struct{}
+
+// refreshIn is how long to wait until what lives this long is fetched anew: 30 s before its end, as
+// the C clients do, but never in its first half.
+func refreshIn(life time.Duration) time.Duration {
+	return max(life-30*time.Second, life/2, time.Second)
+}
+
+// The bounds of every back-off, those of the C SDK (kvs-protocol.md 1.5).
+const (
+	backOffMin = 100 * time.Millisecond
+	backOffMax = 10 * time.Second
+)
+
+// backOff is how long to wait after so many failures in a row: doubling, capped, and jittered over
+// its upper half, so that a fleet does not come back in step.
+func backOff(failures int) time.Duration {
+	d := backOffMin << min(failures-1, 10)
+	d = min(d, backOffMax)
+	return d/2 + rand.N(d/2)
+}

@@ -1,0 +1,276 @@
+// Package device is the camera's side: a tree of actors that keeps a signaling channel open as its
+// master and sends one encoded stream to every viewer that asks.
+//
+// The way of a frame:  source (edge) -> encoder -> fanout -> viewer -> peer connection.
+// The way of an offer: websocket (edge) -> session -> viewers -> viewer, and the answer back to session.
+// What session and viewer need of others is published to them: credentials -> session, gatherer;
+// gatherer -> session, viewers. A fault in signaling, credentials, ICE configuration or the source
+// never touches a viewer that is connected, and a fault in one viewer touches no other.
+package device
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/media"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/admin"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
+)
+
+// The names of the fixed actors, valid across their respawns.
+const (
+	pathCredentials = "device/credentials"
+	pathGatherer    = "device/gatherer"
+	pathSession     = "device/session"
+	pathEncoder     = "device/encoder"
+	pathFanout      = "device/fanout"
+	pathViewers     = "device/viewers"
+)
+
+// The default of ViewersMax, AWS's own limit per channel (kvs-protocol.md 3.8).
+const viewersMaxDefault = 10
+
+// Config says what the device serves and where. The zero value of a field is its default.
+type Config struct {
+	Channel      string         // name of the signaling channel; required
+	NoCreate     bool           // do not create the channel when it does not exist
+	Region       string         // AWS region; required
+	ControlPlane string         // URL of the control plane; empty: AWS's of the region
+	RootCAs      *x509.CertPool // trusted roots of all TLS; nil: the system's
+	Credentials  aws.Provider   // required
+	ClientID     string         // as GetIceServerConfig tells it; default ProducerMaster
+
+	Source     media.Source // required
+	ViewersMax int          // default 10
+
+	ListenUDP       string // address of the shared UDP socket; default ":0"
+	IncludeLoopback bool   // gather loopback candidates too
+	RelayOnly       bool   // offer relay candidates alone
+	NoDataChannel   bool
+	NoTWCC          bool
+	NoPacing        bool // send signaling messages without regard to AWS's limits per socket
+
+	AdminListen  string    // address of the loopback admin door; empty: none
+	PrintMetrics io.Writer // every viewer's setup phases are printed here as a table; nil: not
+	Log          *zap.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Channel == "" || c.Region == "" || c.Credentials == nil || c.Source == nil {
+		return c, errors.New("device: channel, region, credentials and source are required")
+	}
+	if c.ClientID == "" {
+		c.ClientID = "ProducerMaster"
+	}
+	if c.ViewersMax == 0 {
+		c.ViewersMax = viewersMaxDefault
+	}
+	if c.ListenUDP == "" {
+		c.ListenUDP = ":0"
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c, nil
+}
+
+// Device is a running device.
+type Device struct {
+	sys    *actors.System
+	engine *rtc.Engine
+	admin  *admin.Server
+	idle   func() // closes what the HTTP client keeps open
+}
+
+// Start brings the tree up and returns at once; the session connects, and reconnects, by itself.
+func Start(cfg Config) (*Device, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := rtc.NewEngine(rtc.EngineConfig{
+		ListenUDP: cfg.ListenUDP, IncludeLoopback: cfg.IncludeLoopback,
+		TWCC: !cfg.NoTWCC, DataChannel: !cfg.NoDataChannel, Log: cfg.Log.Named("rtc"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start peer connection engine: %w", err)
+	}
+	tlsConfig := &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
+	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false}
+	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections}
+	parts := &parts{
+		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys),
+		aws: aws.NewClient(aws.ClientConfig{
+			Region: cfg.Region, ControlPlane: cfg.ControlPlane,
+			HTTP: &http.Client{Transport: httpTransport, Timeout: restTimeout},
+		}),
+	}
+	if err := d.openAdmin(cfg, parts); err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	if err := d.sys.Start(actors.Spec{Name: "device", Lanes: actors.Lanes{Control: 64}, New: func() actor.Actor { return newRoot(parts, d.admin) }}); err != nil {
+		return nil, errors.Join(fmt.Errorf("start device: %w", err), engine.Close())
+	}
+	return d, nil
+}
+
+// restTimeout bounds one REST call; the back-off of session and gatherer does the rest.
+const restTimeout = 10 * time.Second
+
+// parts is what the actors share and nobody writes after Start.
+type parts struct {
+	cfg     Config
+	sys     *actors.System
+	engine  *rtc.Engine
+	tls     *tls.Config
+	aws     *aws.Client
+	metrics *metrics
+}
+
+// newRoot declares the children in the order in which they start: consumers first, so that whatever
+// a later one publishes finds everybody.
+func newRoot(p *parts, door *admin.Server) actor.Actor {
+	child := func(name string, control int, make func() actor.Actor) actors.Spec {
+		return actors.Spec{Name: name, Lanes: actors.Lanes{Control: control}, New: make}
+	}
+	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys,
+		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
+		child("fanout", 256, func() actor.Actor { return newFanout(p) }),
+		child("encoder", 32, func() actor.Actor { return newEncoder(p) }),
+		child("session", 256, func() actor.Actor { return newSession(p) }),
+		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
+		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),
+	)}
+}
+
+// root keeps the fixed actors alive and owns the admin door.
+type root struct {
+	sys    *actors.System
+	door   *admin.Server
+	keeper *actors.Keeper
+	edges  *actors.Edges
+}
+
+// Receive implements actor.Actor.
+func (r *root) Receive(ctx actor.Context) {
+	if r.keeper.Receive(ctx) {
+		return
+	}
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		r.onStarted(ctx)
+	case *actor.Stopping:
+		r.edges.Close()
+	case *actors.EdgeEnded:
+		r.sys.Fail(fmt.Errorf("serve %s: %w", msg.Edge.Name(), msg.Err))
+	}
+}
+
+func (r *root) onStarted(ctx actor.Context) {
+	r.edges = actors.NewEdges(r.sys, ctx)
+	if r.door != nil {
+		r.edges.Open("admin", func(e *actors.Edge) error { return r.door.Serve(e.Context()) })
+	}
+}
+
+// Failed receives an error when the device cannot go on; the process should end then.
+func (d *Device) Failed() <-chan error { return d.sys.Failed() }
+
+// AdminAddr is the address of the admin door, empty when there is none.
+func (d *Device) AdminAddr() string {
+	if d.admin == nil {
+		return ""
+	}
+	return d.admin.Addr()
+}
+
+// Session asks how the signaling session is.
+func (d *Device) Session(ctx context.Context) (messages.SessionStatus, error) {
+	return ask[messages.SessionStatus](ctx, d.sys, pathSession, &messages.SessionStatusWanted{})
+}
+
+// Census asks who is connected.
+func (d *Device) Census(ctx context.Context) (messages.Census, error) {
+	return ask[messages.Census](ctx, d.sys, pathViewers, &messages.CensusWanted{})
+}
+
+// Mailboxes returns the counters of every kind of actor.
+func (d *Device) Mailboxes() []actors.MailboxStats { return d.sys.Mailboxes() }
+
+// Ready is nil while the signaling session is open.
+func (d *Device) Ready(ctx context.Context) error {
+	s, err := d.Session(ctx)
+	if err != nil {
+		return err
+	}
+	if s.State != stateOpen {
+		return fmt.Errorf("signaling session is %s: %s", s.State, s.LastError)
+	}
+	return nil
+}
+
+// Stop closes every peer and the signaling session, and waits for it.
+func (d *Device) Stop(ctx context.Context) error {
+	err := d.sys.Stop(ctx)
+	d.idle()
+	return errors.Join(err, d.engine.Close())
+}
+
+func ask[T any](ctx context.Context, sys *actors.System, path string, msg any) (T, error) {
+	reply, err := sys.Ask(ctx, path, msg)
+	if err != nil {
+		var zero T
+		return zero, fmt.Errorf("ask %s: %w", path, err)
+	}
+	t, ok := reply.(*T)
+	if !ok {
+		var zero T
+		return zero, fmt.Errorf("ask %s: unexpected reply %T", path, reply)
+	}
+	return *t, nil
+}
+
+func (d *Device) openAdmin(cfg Config, p *parts) error {
+	if cfg.AdminListen == "" {
+		return nil
+	}
+	door, err := admin.Listen(admin.Config{
+		Listen: cfg.AdminListen, Log: cfg.Log.Named("admin"), Ready: d.Ready,
+		Sessions: func(ctx context.Context) (any, error) { return d.sessions(ctx) },
+		Metrics:  promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{}),
+	})
+	if err != nil {
+		return fmt.Errorf("open admin door: %w", err)
+	}
+	d.admin = door
+	return nil
+}
+
+// Sessions is the document at /sessions.
+type Sessions struct {
+	Session   messages.SessionStatus `json:"session"`
+	Census    messages.Census        `json:"census"`
+	Mailboxes []actors.MailboxStats  `json:"mailboxes"`
+}
+
+func (d *Device) sessions(ctx context.Context) (Sessions, error) {
+	session, err := d.Session(ctx)
+	if err != nil {
+		return Sessions{}, err
+	}
+	census, err := d.Census(ctx)
+	return Sessions{Session: session, Census: census, Mailboxes: d.sys.Mailboxes()}, err
+}

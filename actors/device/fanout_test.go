@@ -1,0 +1,118 @@
+package device
+
+import (
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// unit is an access unit that packetises: an IDR or a slice NAL unit of some bytes.
+func unit(i int, key bool) *messages.AccessUnit {
+	nal := byte(0x41)
+	if key {
+		nal = 0x65
+	}
+	data := append([]byte{0, 0, 0, 1, nal}, make([]byte, 3000)...)
+	for j := range data[5:] {
+		data[5+j] = byte(1 + i%200) // no start code in it
+	}
+	return &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: data, KeyFrame: key, PTS: time.Duration(i) * 33 * time.Millisecond}
+}
+
+func stageFanout(t *testing.T) *stage {
+	return newStage(t, Config{}, "fanout", func(p *parts) actor.Actor { return newFanout(p) }, "viewers", "one", "two")
+}
+
+func (s *stage) subscribe(viewer string) {
+	s.sys.Tell("device/"+viewer, &say{s.sys.PID(pathFanout), &messages.Subscribe{}})
+}
+
+func TestFanoutAsksForARollCallWhenItStarts(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	told[*messages.RollCall](t, s, "viewers")
+}
+
+func TestFanoutGivesTheCurrentGroupThenLiveFrames(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	for i := range 10 {
+		s.sys.Tell(pathFanout, unit(i, i == 0 || i == 6))
+	}
+	s.subscribe("one")
+	group := told[*messages.CatchUp](t, s, "one").Frames
+	if len(group) != 4 || !group[0].Unit.KeyFrame || group[0].Seq != 6 || group[3].Seq != 9 {
+		t.Fatalf("caught up with %d frames", len(group))
+	}
+	s.subscribe("two")
+	told[*messages.CatchUp](t, s, "two")
+	s.sys.Tell(pathFanout, unit(10, false))
+	first, second := told[*messages.Frame](t, s, "one"), told[*messages.Frame](t, s, "two")
+	if first != second || first.Seq != 10 || len(first.Payloads) < 2 {
+		t.Fatal("the viewers were not given the same frame, packetised once")
+	}
+	if len(group) != 4 {
+		t.Fatal("a group that was given away has changed")
+	}
+}
+
+func TestFanoutHoldsNothingBeforeAKeyFrame(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	s.sys.Tell(pathFanout, unit(0, false))
+	s.subscribe("one")
+	if group := told[*messages.CatchUp](t, s, "one").Frames; len(group) != 0 {
+		t.Fatalf("caught up with %d frames without a key frame", len(group))
+	}
+}
+
+func TestFanoutLetsAnEndlessGroupGo(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	units := make([]*messages.AccessUnit, groupFramesMax+1)
+	for i := range units {
+		units[i] = unit(i, i == 0)
+	}
+	s.subscribe("two") // tells what has been processed
+	told[*messages.CatchUp](t, s, "two")
+	for _, u := range units {
+		s.sys.Tell(pathFanout, u)
+		told[*messages.Frame](t, s, "two")
+	}
+	s.subscribe("one")
+	if group := told[*messages.CatchUp](t, s, "one").Frames; len(group) != 0 {
+		t.Fatalf("caught up with %d frames of a group past its bound", len(group))
+	}
+}
+
+func TestFanoutForgetsWhoLeft(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	s.subscribe("one")
+	told[*messages.CatchUp](t, s, "one")
+	s.sys.Tell("device/one", &say{s.sys.PID(pathFanout), &messages.Unsubscribe{}})
+	s.subscribe("two")
+	told[*messages.CatchUp](t, s, "two")
+	s.sys.Tell(pathFanout, unit(0, true))
+	told[*messages.Frame](t, s, "two")
+	select {
+	case msg := <-s.inbox["one"]:
+		t.Fatalf("still told %T", msg)
+	default:
+	}
+}
+
+func TestFanoutSurvivesAUnitItCannotPacketise(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	s.subscribe("one")
+	told[*messages.CatchUp](t, s, "one")
+	s.sys.Tell(pathFanout, &messages.AccessUnit{Codec: "VP8", Data: []byte{1}})
+	s.sys.Tell(pathFanout, unit(0, true))
+	if f := told[*messages.Frame](t, s, "one"); f.Seq != 0 {
+		t.Fatalf("frame %d: a unit that was not sent was counted", f.Seq)
+	}
+}

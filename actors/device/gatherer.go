@@ -1,0 +1,171 @@
+package device
+
+import (
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+// gatherer keeps the ICE servers fresh ahead of their TTL and publishes each set to viewers, then to
+// session: viewers come first so that an offer that session lets in afterwards finds them there.
+// When a fetch fails it publishes STUN alone with the error, so that nobody waits, and tries again.
+type gatherer struct {
+	*parts
+	edges    *actors.Edges
+	creds    *messages.Credentials
+	channel  *messages.ChannelReady
+	current  *messages.IceServers // nil until the first fetch has ended
+	fetching *actors.Edge
+	refresh  *actors.Timer
+	failures int
+}
+
+func newGatherer(p *parts) *gatherer { return &gatherer{parts: p} }
+
+// Receive implements actor.Actor.
+func (g *gatherer) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		g.onStarted(ctx)
+	case *actor.Stopping:
+		g.edges.Close()
+	case *askDue:
+		g.onAskDue(ctx)
+	case *messages.Credentials:
+		g.onCredentials(msg)
+	case *messages.ChannelReady:
+		g.onChannelReady(ctx, msg)
+	case *messages.IceServersWanted:
+		g.onWanted(ctx, msg)
+	case *fetchedServers:
+		g.onFetched(ctx, msg)
+	case *actors.EdgeEnded:
+		g.onFetchEnded(ctx, msg)
+	case *refreshDue:
+		g.fetch()
+	}
+}
+
+func (g *gatherer) onStarted(ctx actor.Context) {
+	g.edges = actors.NewEdges(g.sys, ctx)
+	g.edges.After(askAfter, &askDue{})
+}
+
+func (g *gatherer) onAskDue(ctx actor.Context) {
+	if g.creds == nil {
+		ctx.Request(g.sys.PID(pathCredentials), &messages.CredentialsWanted{})
+		g.edges.After(time.Second, &askDue{})
+	}
+}
+
+func (g *gatherer) onCredentials(msg *messages.Credentials) {
+	first := g.creds == nil
+	g.creds = msg
+	if first {
+		g.fetch()
+	}
+}
+
+func (g *gatherer) onChannelReady(ctx actor.Context, msg *messages.ChannelReady) {
+	same := g.channel != nil && *g.channel == *msg
+	g.channel = msg
+	if same && g.current != nil && g.current.Err == nil && time.Until(g.current.Expires) > time.Minute {
+		ctx.Send(g.sys.PID(pathSession), g.current)
+		return
+	}
+	g.fetch()
+}
+
+func (g *gatherer) onWanted(ctx actor.Context, msg *messages.IceServersWanted) {
+	switch {
+	case msg.Refresh:
+		g.fetch()
+	case g.current != nil:
+		ctx.Respond(g.current)
+	}
+}
+
+func (g *gatherer) fetch() {
+	if g.channel == nil || g.creds == nil || g.fetching != nil {
+		return
+	}
+	channel, creds := *g.channel, *g.creds
+	g.fetching = g.edges.Open("get ICE servers", func(e *actors.Edge) error {
+		began := time.Now()
+		servers, ttl, err := g.aws.IceServers(e.Context(), creds, channel.HTTPSEndpoint, channel.ChannelARN, g.cfg.ClientID)
+		if err != nil {
+			return err
+		}
+		return e.Post(&fetchedServers{servers: servers, ttl: ttl, took: time.Since(began)})
+	})
+}
+
+func (g *gatherer) onFetched(ctx actor.Context, msg *fetchedServers) {
+	g.failures = 0
+	g.metrics.phase(messages.PhaseGetIceServers, msg.took)
+	g.publish(ctx, &messages.IceServers{
+		Servers: append(g.stun(msg.servers), msg.servers...), Expires: time.Now().Add(msg.ttl), Took: msg.took,
+	})
+	g.refreshAfter(refreshIn(msg.ttl))
+}
+
+func (g *gatherer) onFetchEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	g.fetching = nil
+	if msg.Err == nil {
+		return
+	}
+	g.failures++
+	g.sys.Log().Warn("get ICE servers failed, will try again", zap.Error(msg.Err), zap.Int("failures", g.failures))
+	if g.current == nil || time.Now().After(g.current.Expires) {
+		g.publish(ctx, &messages.IceServers{Servers: g.stun(nil), Err: msg.Err})
+	}
+	g.refreshAfter(backOff(g.failures))
+}
+
+func (g *gatherer) publish(ctx actor.Context, set *messages.IceServers) {
+	g.current = set
+	ctx.Send(g.sys.PID(pathViewers), set)
+	ctx.Send(g.sys.PID(pathSession), set)
+}
+
+func (g *gatherer) refreshAfter(d time.Duration) {
+	if g.refresh != nil {
+		g.refresh.Stop()
+	}
+	g.refresh = g.edges.After(d, &refreshDue{})
+}
+
+// stun is the server that GetIceServerConfig does not list (kvs-protocol.md 5): AWS's of the region,
+// or, for a compatible service, its first TURN server, which answers STUN as well (RFC 8656, 3).
+func (g *gatherer) stun(turn []messages.IceServer) []messages.IceServer {
+	if g.cfg.ControlPlane == "" {
+		return []messages.IceServer{{URLs: []string{aws.StunURL(g.cfg.Region)}}}
+	}
+	for _, server := range turn {
+		for _, url := range server.URLs {
+			host, isUDP := strings.CutSuffix(url, "?transport=udp")
+			if host, isTURN := strings.CutPrefix(host, "turn:"); isTURN && isUDP {
+				return []messages.IceServer{{URLs: []string{"stun:" + host}}}
+			}
+		}
+	}
+	return nil
+}
+
+type fetchedServers struct {
+	servers []messages.IceServer
+	ttl     time.Duration
+	took    time.Duration
+}
+
+// askDue is the reminder, shortly after a start, to ask for what nobody has published yet: an actor
+// that is respawned has missed it.
+type askDue struct{}
+
+const askAfter = 50 * time.Millisecond

@@ -1,0 +1,81 @@
+package device
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+)
+
+// metrics are the device's counters at /metrics. They are safe for all actors to use.
+type metrics struct {
+	registry *prometheus.Registry
+
+	phases           *prometheus.HistogramVec
+	state            *prometheus.GaugeVec
+	viewers          prometheus.Gauge
+	viewersRefused   prometheus.Counter
+	reconnects       prometheus.Counter
+	messagesBad      prometheus.Counter
+	refusedByService prometheus.Counter
+	outboxFull       prometheus.Counter
+	offersBad        prometheus.Counter
+	candidatesBad    prometheus.Counter
+	candidatesEarly  prometheus.Counter
+	dataDropped      prometheus.Counter
+	unitsBad         prometheus.Counter
+	groupsLetGo      prometheus.Counter
+	wishesMerged     prometheus.Counter
+	keyFramesAsked   prometheus.Counter
+}
+
+func newMetrics(sys *actors.System) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help})
+	}
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "kvs", Name: "setup_phase_seconds", Help: "How long each setup phase took, in seconds.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"phase", "role"}),
+		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "kvs", Name: "session_state", Help: "1 for the state the signaling session is in.",
+		}, []string{"state"}),
+		viewers:          prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: "viewers", Help: "Viewers that have a slot."}),
+		viewersRefused:   counter("viewers_refused_total", "Offers refused because all slots were taken."),
+		reconnects:       counter("session_reconnects_total", "Times the signaling session was lost."),
+		messagesBad:      counter("signaling_messages_bad_total", "Signaling messages that could not be understood."),
+		refusedByService: counter("signaling_messages_refused_total", "Messages that the service refused for good."),
+		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
+		offersBad:        counter("offers_bad_total", "Offers that could not be answered."),
+		candidatesBad:    counter("candidates_bad_total", "Remote candidates that could not be used."),
+		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held."),
+		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
+		unitsBad:         counter("access_units_bad_total", "Access units that could not be packetised."),
+		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
+		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
+		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
+	}
+	m.registry.MustRegister(m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
+		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.groupsLetGo, m.wishesMerged,
+		m.keyFramesAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.sessionState(stateIdle)
+	return m
+}
+
+func (m *metrics) phase(name string, took time.Duration) {
+	m.phases.WithLabelValues(name, "master").Observe(took.Seconds())
+}
+
+func (m *metrics) sessionState(current string) {
+	for _, state := range []string{stateIdle, stateDescribing, stateConnecting, stateOpen, stateBackingOff} {
+		value := 0.0
+		if state == current {
+			value = 1
+		}
+		m.state.WithLabelValues(state).Set(value)
+	}
+}

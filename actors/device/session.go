@@ -1,0 +1,327 @@
+package device
+
+import (
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+	"github.com/heliograph-rtc/heliograph/transport/signaling"
+)
+
+// session is the signaling websocket of the channel's master. It describes the channel (and creates
+// it), asks for its endpoints, dials, routes what viewers send to viewers, and sends their answers
+// and candidates, paced by its outbox. It never gives up, and no viewer notices when it reconnects.
+//
+// States: idle (no credentials yet) -> describing -> connecting -> open -> backing off -> describing.
+// An open socket is read only once the gatherer has settled the ICE servers: until then TCP holds
+// the offers back, and no offer is answered without relay candidates.
+type session struct {
+	*parts
+	edges *actors.Edges
+	state string
+	since time.Time
+
+	creds    *messages.Credentials
+	channel  aws.Channel
+	settled  bool              // the gatherer has answered the last ChannelReady
+	setup    messages.Phases   // phases so far, given to each offer
+	client   *signaling.Client // nil unless open
+	working  []*actors.Edge    // the edges of the current state, cancelled when it is left
+	outbox   *outbox           // survives a reconnect: an answer goes out on the next socket
+	failures int               // attempts in a row that did not come to a lasting socket
+	openedAt time.Time         // when the socket opened
+	status   messages.SessionStatus
+}
+
+// The states of a session, as /sessions and /readyz name them.
+const (
+	stateIdle       = "idle"
+	stateDescribing = "describing"
+	stateConnecting = "connecting"
+	stateOpen       = "open"
+	stateBackingOff = "backing off"
+)
+
+// lastingAfter is how long a socket must have lived for its end to be no failure.
+const lastingAfter = 10 * time.Second
+
+func newSession(p *parts) *session {
+	return &session{parts: p, state: stateIdle, since: time.Now(), setup: messages.Phases{}, outbox: newOutbox(!p.cfg.NoPacing)}
+}
+
+// Receive implements actor.Actor.
+func (s *session) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		s.onStarted(ctx)
+	case *actor.Stopping:
+		s.onStopping()
+	case *messages.Credentials:
+		s.onCredentials(msg)
+	case *messages.IceServers:
+		s.onIceServers(msg)
+	case *messages.Answer:
+		s.onAnswer(msg)
+	case *messages.LocalCandidate:
+		s.onLocalCandidate(msg)
+	case *messages.SessionStatusWanted:
+		s.onStatusWanted(ctx)
+	case *askDue:
+		s.onAskDue(ctx)
+	case *described:
+		s.onDescribed(ctx, msg)
+	case *connected:
+		s.onConnected(msg)
+	case *signaling.Inbound:
+		s.onInbound(ctx, msg)
+	case *badInbound:
+		s.onBadInbound(msg)
+	case *sent:
+		s.onSent(msg)
+	case *pumpDue:
+		s.onPumpDue()
+	case *retryDue:
+		s.describe()
+	case *actors.EdgeEnded:
+		s.onEdgeEnded(ctx, msg)
+	}
+}
+
+func (s *session) onStarted(ctx actor.Context) {
+	s.edges = actors.NewEdges(s.sys, ctx)
+	s.edges.After(askAfter, &askDue{})
+}
+
+func (s *session) onStopping() {
+	s.leave()
+	s.edges.Close()
+}
+
+func (s *session) onAskDue(ctx actor.Context) {
+	if s.creds == nil {
+		ctx.Request(s.sys.PID(pathCredentials), &messages.CredentialsWanted{})
+		s.edges.After(time.Second, &askDue{})
+	}
+}
+
+func (s *session) onCredentials(msg *messages.Credentials) {
+	s.creds = msg
+	s.setup = s.setup.With(messages.PhaseGetCredentials, msg.Took)
+	if s.state == stateIdle {
+		s.describe()
+	}
+}
+
+func (s *session) onIceServers(msg *messages.IceServers) {
+	if msg.Err == nil {
+		s.setup = s.setup.With(messages.PhaseGetIceServers, msg.Took)
+	}
+	if !s.settled && s.state == stateOpen {
+		s.read()
+	}
+	s.settled = true
+}
+
+// describe is the state in which the channel and its endpoints are looked up.
+func (s *session) describe() {
+	s.enter(stateDescribing)
+	creds := *s.creds
+	s.open("describe channel", func(e *actors.Edge) error {
+		d, err := describeChannel(e.Context(), s.parts, creds)
+		if err != nil {
+			return err
+		}
+		return e.Post(d)
+	})
+}
+
+func (s *session) onDescribed(ctx actor.Context, msg *described) {
+	s.channel = msg.channel
+	s.setup = s.setup.With(messages.PhaseDescribeChannel, msg.describeTook).With(messages.PhaseGetEndpoints, msg.endpointsTook)
+	s.metrics.phase(messages.PhaseDescribeChannel, msg.describeTook)
+	s.metrics.phase(messages.PhaseGetEndpoints, msg.endpointsTook)
+	s.settled = false
+	ctx.Send(s.sys.PID(pathGatherer), &messages.ChannelReady{ChannelARN: msg.channel.ARN, Region: s.cfg.Region, HTTPSEndpoint: msg.https})
+	s.connect(msg.wss)
+}
+
+// connect is the state in which the websocket is dialled, while the gatherer fetches ICE servers.
+func (s *session) connect(endpoint string) {
+	s.enter(stateConnecting)
+	arn, creds := s.channel.ARN, *s.creds
+	s.open("connect websocket", func(e *actors.Edge) error {
+		c, err := connectMaster(e.Context(), s.parts, creds, endpoint, arn)
+		if err != nil {
+			return err
+		}
+		if err := e.Post(c); err != nil {
+			return errors.Join(err, c.client.Close())
+		}
+		return nil
+	})
+}
+
+func (s *session) onConnected(msg *connected) {
+	s.enter(stateOpen)
+	s.client, s.openedAt = msg.client, time.Now()
+	s.setup = s.setup.With(messages.PhaseConnectWebsocket, msg.took)
+	s.metrics.phase(messages.PhaseConnectWebsocket, msg.took)
+	s.sys.Log().Info("signaling session open", zap.String("channel", s.cfg.Channel), zap.Duration("connect_websocket", msg.took))
+	if s.settled {
+		s.read()
+	}
+	s.outbox.writing = false
+	s.pump()
+}
+
+// read runs the reading edge of the open socket: one message at a time is posted and waited for, so
+// that the mailbox is the queue and TCP the back-pressure, and nothing is refused by a full lane.
+func (s *session) read() {
+	client := s.client
+	s.open("read websocket", func(e *actors.Edge) error {
+		for {
+			in, err := client.Read(e.Context())
+			var format *signaling.FormatError
+			switch {
+			case errors.As(err, &format):
+				err = e.Post(&badInbound{err})
+			case err == nil:
+				err = e.Post(&in)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+}
+
+func (s *session) onInbound(ctx actor.Context, msg *signaling.Inbound) {
+	switch msg.MessageType {
+	case signaling.SDPOffer:
+		s.onOffer(ctx, msg)
+	case signaling.ICECandidate:
+		s.onRemoteCandidate(ctx, msg)
+	case signaling.StatusResponse:
+		s.onStatusResponse(msg)
+	case signaling.GoAway:
+		s.retry(errors.New("service asked to go away"), 0)
+	case signaling.ReconnectICEServer:
+		ctx.Send(s.sys.PID(pathGatherer), &messages.IceServersWanted{Refresh: true})
+	default:
+		s.onBadInbound(&badInbound{errors.New("unexpected message type " + msg.MessageType)})
+	}
+}
+
+func (s *session) onOffer(ctx actor.Context, msg *signaling.Inbound) {
+	kind, sdp, err := signaling.DecodeDescription(msg.Payload)
+	switch {
+	case err != nil:
+		s.onBadInbound(&badInbound{err})
+	case kind != "offer" || !signaling.ValidClientID(msg.SenderClientID):
+		s.onBadInbound(&badInbound{errors.New("offer without a valid type or sender")})
+	default:
+		ctx.Send(s.sys.PID(pathViewers), &messages.Offer{ClientID: msg.SenderClientID, SDP: sdp, Received: time.Now(), Setup: s.setup})
+	}
+}
+
+func (s *session) onRemoteCandidate(ctx actor.Context, msg *signaling.Inbound) {
+	candidate, err := signaling.DecodeCandidate(msg.Payload)
+	if err != nil || !signaling.ValidClientID(msg.SenderClientID) {
+		s.onBadInbound(&badInbound{errors.Join(errors.New("candidate without a valid payload or sender"), err)})
+		return
+	}
+	ctx.Send(s.sys.PID(pathViewers), &messages.RemoteCandidate{ClientID: msg.SenderClientID, Candidate: candidate})
+}
+
+func (s *session) onStatusResponse(msg *signaling.Inbound) {
+	if msg.Status == nil {
+		return
+	}
+	s.sys.Log().Warn("service refused a message", zap.String("error_type", msg.Status.ErrorType), zap.String("description", msg.Status.Description))
+	if msg.Status.ErrorType == "ClientLimitExceededException" && s.outbox.again(msg.Status.CorrelationID) {
+		s.pump()
+		return
+	}
+	s.metrics.refusedByService.Inc()
+}
+
+func (s *session) onBadInbound(msg *badInbound) {
+	s.status.MessagesBad++
+	s.metrics.messagesBad.Inc()
+	s.sys.Log().Debug("message from the channel ignored", zap.Error(msg.err))
+}
+
+func (s *session) onAnswer(msg *messages.Answer) {
+	payload, err := signaling.EncodeDescription("answer", msg.SDP)
+	if err != nil {
+		s.sys.Log().Error("encode answer failed", zap.String("viewer", msg.ClientID), zap.Error(err))
+		return
+	}
+	s.put(signaling.Outbound{Action: signaling.SDPAnswer, RecipientClientID: msg.ClientID, Payload: payload})
+}
+
+func (s *session) onLocalCandidate(msg *messages.LocalCandidate) {
+	payload, err := signaling.EncodeCandidate(msg.Candidate)
+	if err != nil {
+		s.sys.Log().Error("encode candidate failed", zap.String("viewer", msg.ClientID), zap.Error(err))
+		return
+	}
+	s.put(signaling.Outbound{Action: signaling.ICECandidate, RecipientClientID: msg.ClientID, Payload: payload})
+}
+
+func (s *session) put(out signaling.Outbound) {
+	if !s.outbox.put(out) {
+		s.status.CandidatesDropped++
+		s.metrics.outboxFull.Inc()
+		s.sys.Log().Warn("outbox full, message dropped", zap.String("action", out.Action), zap.String("viewer", out.RecipientClientID))
+	}
+	s.pump()
+}
+
+// pump gives the outbox's next message to a writing edge, one at a time; when the pace forbids it, a
+// timer comes back to it.
+func (s *session) pump() {
+	if s.state != stateOpen || s.outbox.writing {
+		return
+	}
+	out, wait := s.outbox.next(time.Now())
+	switch {
+	case wait > 0 && !s.outbox.timer:
+		s.outbox.timer = true
+		s.edges.After(wait, &pumpDue{})
+	case out != nil:
+		s.write(out)
+	}
+}
+
+func (s *session) onPumpDue() {
+	s.outbox.timer = false
+	s.pump()
+}
+
+func (s *session) write(out *outgoing) {
+	s.outbox.writing = true
+	client := s.client
+	s.open("write websocket", func(e *actors.Edge) error {
+		if err := client.Write(e.Context(), out.Outbound); err != nil {
+			return err
+		}
+		return e.Post(&sent{out})
+	})
+}
+
+func (s *session) onSent(msg *sent) {
+	s.outbox.writing = false
+	s.outbox.sent(msg.out)
+	if msg.out.Action == signaling.SDPAnswer {
+		s.status.AnswersSent++
+	} else {
+		s.status.CandidatesSent++
+	}
+	s.pump()
+}

@@ -1,0 +1,321 @@
+package device
+
+import (
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
+)
+
+// viewer is one peer connection. It answers the offer, trickles candidates both ways, and from the
+// moment DTLS is done sends every frame the fan-out gives it. It owns the peer and talks to session
+// (answer, candidates), fanout (subscription), encoder (key-frame wishes) and its parent.
+//
+// States: waiting (holds candidates that came before the offer) -> negotiating (the answer is being
+// made) -> connecting (ICE and DTLS) -> streaming. Whatever ends it stops the actor; Stopping closes
+// the peer, which is the state draining.
+type viewer struct {
+	*parts
+	clientID string
+	epoch    uint64
+	servers  []messages.IceServer
+	log      *zap.Logger
+
+	edges    *actors.Edges
+	state    string
+	offer    *messages.Offer
+	early    []messages.Candidate // came before the peer was there
+	peer     *rtc.Peer            // nil until the answer is made
+	deadline *actors.Timer        // of waiting, negotiating and connecting
+	stream   *stream
+	status   messages.ViewerStatus
+	phases   messages.Phases
+	reported sample // for the bitrate in the status
+}
+
+// The states of a viewer, as /sessions names them.
+const (
+	viewerWaiting     = "waiting"
+	viewerNegotiating = "negotiating"
+	viewerConnecting  = "connecting"
+	viewerStreaming   = "streaming"
+)
+
+// Bounds of a viewer's life before it streams.
+const (
+	earlyCandidatesMax = 64
+	offerWithin        = 30 * time.Second // after the first early candidate
+	connectWithin      = 30 * time.Second // after the offer
+	statusEvery        = time.Second
+)
+
+func newViewer(p *parts, clientID string, epoch uint64, servers []messages.IceServer) *viewer {
+	return &viewer{parts: p, clientID: clientID, epoch: epoch, servers: servers, state: viewerWaiting, phases: messages.Phases{},
+		log: p.sys.Log().With(zap.String("viewer", clientID), zap.Uint64("epoch", epoch))}
+}
+
+// Receive implements actor.Actor.
+func (v *viewer) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *messages.Frame:
+		v.onFrame(ctx, msg)
+	case *messages.CatchUp:
+		v.onCatchUp(ctx, msg)
+	case *actor.Started:
+		v.onStarted(ctx)
+	case *actor.Stopping:
+		v.onStopping()
+	case *messages.Offer:
+		v.onOffer(ctx, msg)
+	case *messages.RemoteCandidate:
+		v.onRemoteCandidate(msg)
+	case *messages.RollCall:
+		v.onRollCall(ctx)
+	case *answered:
+		v.onAnswered(ctx, msg)
+	case *messages.PeerCandidate:
+		v.onPeerCandidate(ctx, msg)
+	case *messages.PeerPhase:
+		v.onPeerPhase(msg)
+	case *messages.PeerConnected:
+		v.onPeerConnected(ctx, msg)
+	case *messages.PeerData:
+		v.onPeerData(msg)
+	case *messages.PeerKeyFrameWish:
+		v.onPeerKeyFrameWish(ctx)
+	case *messages.PeerGone:
+		v.onPeerGone(ctx, msg)
+	case *paceDue:
+		v.onPaceDue(ctx)
+	case *statusDue:
+		v.onStatusDue(ctx)
+	case *tooLate:
+		v.end(ctx, errors.New("not streaming in time"))
+	case *actors.EdgeEnded:
+		v.onEdgeEnded(ctx, msg)
+	}
+}
+
+func (v *viewer) onStarted(ctx actor.Context) {
+	v.edges = actors.NewEdges(v.sys, ctx)
+	v.deadline = v.edges.After(offerWithin, &tooLate{})
+	v.status = messages.ViewerStatus{ClientID: v.clientID, Epoch: v.epoch}
+	v.enter(ctx, viewerWaiting)
+}
+
+// onStopping closes the peer. It may take some milliseconds, which nobody waits for any more.
+func (v *viewer) onStopping() {
+	v.edges.Close()
+	if v.peer == nil {
+		return
+	}
+	if err := v.peer.Close(); err != nil {
+		v.log.Debug("close peer failed", zap.Error(err))
+	}
+}
+
+func (v *viewer) enter(ctx actor.Context, state string) {
+	v.state = state
+	v.status.State, v.status.Since = state, time.Now()
+	v.report(ctx)
+}
+
+func (v *viewer) end(ctx actor.Context, reason error) {
+	v.log.Info("viewer ends", zap.String("state", v.state), zap.Error(reason))
+	ctx.Stop(ctx.Self())
+}
+
+func (v *viewer) onOffer(ctx actor.Context, msg *messages.Offer) {
+	if v.state != viewerWaiting {
+		return // viewers sends one offer to each viewer
+	}
+	v.offer = msg
+	for name, took := range msg.Setup {
+		v.phases[name] = took
+	}
+	v.deadline.Stop()
+	v.deadline = v.edges.After(connectWithin, &tooLate{})
+	v.enter(ctx, viewerNegotiating)
+	config := rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly}
+	v.edges.Open("answer offer", func(e *actors.Edge) error {
+		peer, answer, err := v.engine.Answer(e.Context(), config, msg.SDP)
+		if err != nil {
+			return err
+		}
+		if err := e.Post(&answered{peer, answer}); err != nil {
+			return errors.Join(err, peer.Close())
+		}
+		return nil
+	})
+}
+
+func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
+	v.peer, v.stream = msg.peer, newStream(msg.peer)
+	v.enter(ctx, viewerConnecting)
+	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, CorrelationID: v.offer.CorrelationID, SDP: msg.answer})
+	for _, candidate := range v.early {
+		v.addCandidate(candidate)
+	}
+	v.early = nil
+	peer := v.peer
+	v.edges.Open("read peer", func(e *actors.Edge) error { return readPeer(e, peer) })
+	v.edges.Open("read reports", func(e *actors.Edge) error { return peer.ReadReports(e.Context()) })
+}
+
+// readPeer posts the peer's events one at a time until the peer is gone.
+func readPeer(e *actors.Edge, peer *rtc.Peer) error {
+	for {
+		event, err := peer.Read(e.Context())
+		if err != nil {
+			return err
+		}
+		if err := e.Post(event); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *viewer) onRemoteCandidate(msg *messages.RemoteCandidate) {
+	switch {
+	case v.peer != nil:
+		v.addCandidate(msg.Candidate)
+	case len(v.early) < earlyCandidatesMax:
+		v.early = append(v.early, msg.Candidate)
+	default:
+		v.metrics.candidatesEarly.Inc()
+	}
+}
+
+func (v *viewer) addCandidate(candidate messages.Candidate) {
+	if err := v.peer.AddRemoteCandidate(candidate); err != nil {
+		v.metrics.candidatesBad.Inc()
+		v.log.Debug("candidate ignored", zap.Error(err))
+	}
+}
+
+func (v *viewer) onPeerCandidate(ctx actor.Context, msg *messages.PeerCandidate) {
+	ctx.Send(v.sys.PID(pathSession), &messages.LocalCandidate{ClientID: v.clientID, Candidate: msg.Candidate})
+}
+
+func (v *viewer) onPeerPhase(msg *messages.PeerPhase) {
+	v.phases[msg.Name] = msg.Took
+	v.metrics.phase(msg.Name, msg.Took)
+}
+
+func (v *viewer) onPeerConnected(ctx actor.Context, msg *messages.PeerConnected) {
+	v.deadline.Stop()
+	v.status.Pair = msg.Pair
+	v.enter(ctx, viewerStreaming)
+	ctx.Request(v.sys.PID(pathFanout), &messages.Subscribe{})
+	v.edges.After(statusEvery, &statusDue{})
+}
+
+// onRollCall: a fan-out that has just started does not know its viewers.
+func (v *viewer) onRollCall(ctx actor.Context) {
+	if v.state == viewerStreaming {
+		ctx.Request(v.sys.PID(pathFanout), &messages.Subscribe{})
+	}
+}
+
+func (v *viewer) onCatchUp(ctx actor.Context, msg *messages.CatchUp) {
+	if v.state != viewerStreaming {
+		return
+	}
+	v.stream.begin(msg.Frames)
+	v.onPaceDue(ctx)
+}
+
+func (v *viewer) onFrame(ctx actor.Context, msg *messages.Frame) {
+	if v.state != viewerStreaming {
+		return
+	}
+	v.stream.take(msg)
+	v.sendDue(ctx)
+}
+
+// onPaceDue sends the next share of a backlog and comes back for the rest.
+func (v *viewer) onPaceDue(ctx actor.Context) {
+	v.stream.waiting = false
+	v.sendDue(ctx)
+}
+
+func (v *viewer) sendDue(ctx actor.Context) {
+	if v.stream.waiting {
+		return
+	}
+	err := v.stream.send()
+	if v.stream.packets > 0 && v.phases[messages.PhaseFirstFrame] == 0 {
+		v.onFirstFrame(ctx)
+	}
+	if err != nil {
+		v.end(ctx, err)
+		return
+	}
+	if len(v.stream.backlog) > 0 {
+		v.stream.waiting = true
+		v.edges.After(paceEvery, &paceDue{})
+	}
+}
+
+func (v *viewer) onFirstFrame(ctx actor.Context) {
+	took := time.Since(v.offer.Received)
+	v.phases[messages.PhaseFirstFrame] = took
+	v.metrics.phase(messages.PhaseFirstFrame, took)
+	v.log.Info("viewer streams", zap.String("pair", v.status.Pair), zap.Duration("first_frame", took))
+	if v.cfg.PrintMetrics != nil {
+		printPhases(v.cfg.PrintMetrics, v.clientID, v.phases)
+	}
+	v.report(ctx)
+}
+
+// onPeerData: "ping" is answered with "pong", whatever else comes goes back as it came.
+func (v *viewer) onPeerData(msg *messages.PeerData) {
+	reply := msg.Data
+	if msg.Text && string(msg.Data) == "ping" {
+		reply = []byte("pong")
+	}
+	if err := v.peer.SendData(msg.Channel, msg.Text, reply); err != nil {
+		v.metrics.dataDropped.Inc()
+		v.log.Debug("send data failed", zap.Error(err))
+	}
+}
+
+func (v *viewer) onPeerKeyFrameWish(ctx actor.Context) {
+	v.status.KeyFrameWishes++
+	ctx.Send(v.sys.PID(pathEncoder), &messages.KeyFrameWish{})
+}
+
+func (v *viewer) onPeerGone(ctx actor.Context, msg *messages.PeerGone) {
+	v.end(ctx, errors.New(msg.Reason))
+}
+
+// onEdgeEnded: an answer that could not be made, or a peer that can no longer be read, is the end.
+func (v *viewer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	if msg.Err == nil {
+		return
+	}
+	var bad *rtc.OfferError
+	if errors.As(msg.Err, &bad) {
+		v.metrics.offersBad.Inc()
+	}
+	v.end(ctx, msg.Err)
+}
+
+func (v *viewer) onStatusDue(ctx actor.Context) {
+	v.report(ctx)
+	v.edges.After(statusEvery, &statusDue{})
+}
+
+type answered struct {
+	peer   *rtc.Peer
+	answer string
+}
+
+type paceDue struct{}
+type statusDue struct{}
+type tooLate struct{}

@@ -1,0 +1,156 @@
+package device
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// viewers admits viewers, supervises and counts them, and routes what the session receives to the
+// one that it is for. It owns the table of client ids. A new offer of a client id that is already
+// here replaces that viewer: the client has started again.
+type viewers struct {
+	*parts
+	table   map[string]*entry // by client id
+	epoch   uint64            // of the newest viewer, part of its name
+	servers []messages.IceServer
+	refused uint64
+}
+
+// entry is one viewer as its parent knows it.
+type entry struct {
+	pid     *actor.PID
+	epoch   uint64
+	offered bool // it has had its offer; until then it only holds early candidates
+	status  messages.ViewerStatus
+}
+
+// The lanes of a viewer: control per actors.md; frames for about half a second of video with audio.
+const (
+	viewerControlLane = 128
+	viewerFrameLane   = 48
+	// waitingMax bounds the viewers that have sent candidates but no offer yet.
+	waitingMax = 16
+)
+
+func newViewers(p *parts) *viewers { return &viewers{parts: p, table: map[string]*entry{}} }
+
+// Receive implements actor.Actor.
+func (v *viewers) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *messages.Offer:
+		v.onOffer(ctx, msg)
+	case *messages.RemoteCandidate:
+		v.onRemoteCandidate(ctx, msg)
+	case *messages.IceServers:
+		v.servers = msg.Servers
+	case *messages.RollCall:
+		v.onRollCall(ctx, msg)
+	case *messages.ViewerStatus:
+		v.onStatus(msg)
+	case *messages.CensusWanted:
+		v.onCensusWanted(ctx)
+	case *actor.Terminated:
+		v.onTerminated(msg)
+	}
+}
+
+func (v *viewers) onOffer(ctx actor.Context, msg *messages.Offer) {
+	known := v.table[msg.ClientID]
+	if known != nil && known.offered {
+		ctx.Stop(known.pid)
+		delete(v.table, msg.ClientID)
+		known = nil
+	}
+	if v.count(true) >= v.cfg.ViewersMax {
+		v.refused++
+		v.metrics.viewersRefused.Inc()
+		v.sys.Log().Warn("viewer refused, all slots are taken", zap.String("viewer", msg.ClientID), zap.Int("viewers_max", v.cfg.ViewersMax))
+		return
+	}
+	if known == nil {
+		known = v.spawn(ctx, msg.ClientID)
+	}
+	if known != nil {
+		known.offered = true
+		ctx.Send(known.pid, msg)
+		v.metrics.viewers.Set(float64(v.count(true)))
+	}
+}
+
+// onRemoteCandidate: a candidate may come before its offer (kvs-protocol.md 7.4, 15); the viewer is
+// spawned then and holds it.
+func (v *viewers) onRemoteCandidate(ctx actor.Context, msg *messages.RemoteCandidate) {
+	known := v.table[msg.ClientID]
+	if known == nil {
+		if v.count(false) >= waitingMax {
+			v.metrics.candidatesEarly.Inc()
+			return
+		}
+		known = v.spawn(ctx, msg.ClientID)
+	}
+	if known != nil {
+		ctx.Send(known.pid, msg)
+	}
+}
+
+func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
+	v.epoch++
+	epoch, servers := v.epoch, v.servers
+	pid, err := v.sys.Spawn(ctx, actors.Spec{
+		Name: fmt.Sprintf("viewer-%s-%d", clientID, epoch), Kind: "viewer",
+		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane},
+		New:   func() actor.Actor { return newViewer(v.parts, clientID, epoch, servers) },
+	})
+	if err != nil {
+		v.sys.Log().Error("spawn viewer failed", zap.String("viewer", clientID), zap.Error(err))
+		return nil
+	}
+	v.table[clientID] = &entry{pid: pid, epoch: epoch, status: messages.ViewerStatus{ClientID: clientID, Epoch: epoch, State: viewerWaiting, Since: time.Now()}}
+	return v.table[clientID]
+}
+
+// count is the number of viewers that have, or have not yet, sent their offer.
+func (v *viewers) count(offered bool) int {
+	n := 0
+	for _, e := range v.table {
+		if e.offered == offered {
+			n++
+		}
+	}
+	return n
+}
+
+func (v *viewers) onRollCall(ctx actor.Context, msg *messages.RollCall) {
+	for _, e := range v.table {
+		ctx.Send(e.pid, msg)
+	}
+}
+
+func (v *viewers) onStatus(msg *messages.ViewerStatus) {
+	if e := v.table[msg.ClientID]; e != nil && e.epoch == msg.Epoch {
+		e.status = *msg
+	}
+}
+
+func (v *viewers) onCensusWanted(ctx actor.Context) {
+	census := &messages.Census{Limit: v.cfg.ViewersMax, Refused: v.refused, Viewers: []messages.ViewerStatus{}}
+	for _, e := range v.table {
+		census.Viewers = append(census.Viewers, e.status)
+	}
+	ctx.Respond(census)
+}
+
+func (v *viewers) onTerminated(msg *actor.Terminated) {
+	for id, e := range v.table {
+		if e.pid.Id == msg.Who.Id {
+			delete(v.table, id)
+		}
+	}
+	v.metrics.viewers.Set(float64(v.count(true)))
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/media"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+// config is what the user may set, by flag, environment or file. The environment names are those of
+// the AWS SDKs, the C SDK's samples and the C reference.
+type config struct {
+	Channel  string `flag:"channel" env:"AWS_KVS_CHANNEL_NAME" default:"" help:"name of the signaling channel" group:"Channel"`
+	Create   bool   `flag:"create-channel" env:"HELIOGRAPH_CREATE_CHANNEL" default:"true" help:"create the channel when it does not exist"`
+	Region   string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" help:"AWS region"`
+	Endpoint string `flag:"endpoint" env:"CONTROL_PLANE_URI,AWS_ENDPOINT_URL_KINESIS_VIDEO" default:"" help:"control plane URL of a compatible service; empty: AWS"`
+	CAFile   string `flag:"ca-file" env:"AWS_KVS_CACERT_PATH,AWS_CA_CERT_PATH" default:"" help:"PEM file of the roots to trust; empty: the system's"`
+	Profile  string `flag:"profile" env:"AWS_PROFILE" default:"" help:"profile of the shared AWS configuration"`
+
+	Source     string `flag:"source" env:"HELIOGRAPH_SOURCE" default:"sample" help:"where the stream comes from: sample" group:"Media"`
+	ViewersMax int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
+
+	ListenUDP   string `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
+	Loopback    bool   `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
+	RelayOnly   bool   `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
+	DataChannel bool   `flag:"data-channel" env:"ENABLE_SCTP_DATA_CHANNEL" default:"true" help:"accept data channels"`
+	TWCC        bool   `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
+	Pacing      bool   `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
+
+	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none" group:"Operation"`
+	PrintMetrics bool   `flag:"print-metrics" env:"METRIC_PRINT_ENABLED" default:"false" help:"print every viewer's setup phases as a table"`
+	LogLevel     string `flag:"log-level" env:"AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
+	LogFormat    string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
+}
+
+// device turns the settings into the device's configuration.
+func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, error) {
+	if c.Channel == "" {
+		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
+	}
+	source, err := openSource(c.Source)
+	if err != nil {
+		return device.Config{}, err
+	}
+	roots, err := readRoots(c.CAFile)
+	if err != nil {
+		return device.Config{}, err
+	}
+	provider, err := aws.DefaultChain(ctx, c.Region, c.Profile)
+	if err != nil {
+		return device.Config{}, err
+	}
+	cfg := device.Config{
+		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
+		RootCAs: roots, Credentials: provider, Source: source, ViewersMax: c.ViewersMax,
+		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || onLoopback(c.Endpoint), RelayOnly: c.RelayOnly,
+		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
+	}
+	if c.PrintMetrics {
+		cfg.PrintMetrics = os.Stdout
+	}
+	return cfg, nil
+}
+
+func openSource(name string) (media.Source, error) {
+	if name != "sample" {
+		return nil, fmt.Errorf("open source %q: not known; use sample", name)
+	}
+	return media.NewSample()
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read CA file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read CA file %s: no PEM certificate in it", file)
+	}
+	return pool, nil
+}
+
+// onLoopback tells whether the endpoint is on this machine, and so its viewers may be.
+func onLoopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+}

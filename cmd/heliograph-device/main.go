@@ -1,0 +1,59 @@
+// Command heliograph-device is the daemon on a camera: the master of a KVS signaling channel. It
+// answers viewers and sends each of them the camera's stream.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/cmd/internal/settings"
+)
+
+// stopWithin bounds a clean shutdown; whatever is still open then is closed by the kernel.
+const stopWithin = 5 * time.Second
+
+func main() {
+	if err := run(); err != nil && !errors.Is(err, settings.ErrDone) {
+		fmt.Fprintln(os.Stderr, "heliograph-device:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	var s config
+	if err := settings.Load("heliograph-device", &s, os.Args[1:], os.Environ(), os.Stdout); err != nil {
+		return err
+	}
+	log, err := settings.Logger(s.LogLevel, s.LogFormat)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	cfg, err := s.device(ctx, log)
+	if err != nil {
+		return err
+	}
+	d, err := device.Start(cfg)
+	if err != nil {
+		return err
+	}
+	if addr := d.AdminAddr(); addr != "" {
+		log.Info("admin door open", zap.String("url", "http://"+addr+"/sessions"))
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-d.Failed():
+	}
+	stopping, release := context.WithTimeout(context.Background(), stopWithin)
+	defer release()
+	return errors.Join(err, d.Stop(stopping))
+}
