@@ -1,0 +1,78 @@
+# Heliograph. `make` lists the targets; they need Go, make and git, `e2e` also node and chromium.
+
+GO         ?= go
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+SETTINGS   := github.com/heliograph-rtc/heliograph/cmd/internal/settings
+LDFLAGS    := -s -w -X $(SETTINGS).version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+DEVICES    := linux/arm64 linux/arm darwin/arm64 windows/amd64
+GOFILES     = $(shell git ls-files --cached --others --exclude-standard -- '*.go')
+
+# What the user may set: `make fuzz FUZZTIME=1m`, `make load ARGS="--viewers 20 --rtt 40ms"`.
+FUZZTIME ?= 10s
+ARGS     ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build every program into bin/ (static, no cgo)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: run
+run: build ## start service and device on loopback; open the address it prints
+	@exec deploy/run.sh
+
+# The race detector needs a C compiler; compiling runtime/cgo is the exact question.
+RACE = $(shell CGO_ENABLED=1 $(GO) build -race runtime/cgo >/dev/null 2>&1 && echo -race)
+
+.PHONY: test
+test: ## run the tests, with the race detector where a C compiler is present
+	@race='$(RACE)'; \
+	if [ -n "$$race" ]; then echo 'test: with the race detector'; export CGO_ENABLED=1; \
+	else echo 'test: WITHOUT the race detector, for lack of a C compiler (gcc)'; fi; \
+	$(GO) test $$race -timeout 10m ./...
+
+NODE_STAMP := bench/e2e/node_modules/.package-lock.json
+
+$(NODE_STAMP): bench/e2e/package-lock.json
+	cd bench/e2e && npm ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: e2e
+e2e: $(NODE_STAMP) ## run the browser and SDK tests (headless chromium, node)
+	$(GO) test -tags e2e -count=1 -timeout 15m ./bench/e2e/...
+
+.PHONY: lint
+lint: ## check format, vet, staticcheck, go.mod, the project's own rules, device builds
+	@bad=$$(gofmt -l $(GOFILES)); [ -z "$$bad" ] || { echo "lint: not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; }
+	@$(GO) vet -tags e2e ./...
+	@$(GO) run $(STATICCHECK) -tags e2e ./...
+	@$(GO) mod tidy -diff || { echo 'lint: go.mod or go.sum is not tidy, run go mod tidy'; exit 1; }
+	@out=$$($(GO) test -count=1 ./cmd/internal/tidy 2>&1) || { echo "$$out"; exit 1; }
+	@for platform in $(DEVICES); do \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} GOARM=7 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/heliograph-device \
+			|| { echo "lint: the device does not build for $$platform"; exit 1; }; \
+	done
+
+.PHONY: load
+load: build ## ten viewers against a service and device of its own; ARGS adds flags
+	@bin/heliograph-load --embedded $(ARGS)
+
+.PHONY: bench
+bench: ## run the micro-benchmarks of kernel and transport
+	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@git grep --untracked -E '^func Fuzz[A-Za-z0-9_]*\(' -- '*_test.go' | while IFS=: read -r file line; do \
+		name=$${line#func }; name=$${name%%(*}; \
+		echo "fuzz: $$name in $${file%/*}"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$${file%/*}" </dev/null || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## remove what build, run and e2e left
+	rm -rf bin .run bench/e2e/node_modules bench/e2e/out
