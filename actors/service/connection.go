@@ -1,0 +1,362 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/backplane"
+	"github.com/heliograph-rtc/heliograph/transport/signaling"
+)
+
+const (
+	socketWait = 10 * time.Second // from the admission to the accepted socket
+	pingEvery  = 15 * time.Second // a dead peer is noticed within two of them
+	goAwayMax  = time.Minute      // grace before a connection is too old (kvs-protocol.md 3.5)
+)
+
+// Close codes (RFC 6455 7.4.1). AWS's are not published; clients treat every close as "reconnect".
+const (
+	closeGoingAway = 1001
+	closePolicy    = 1008
+)
+
+// connection is the actor "connection-<id>" of one websocket: it owns the socket, its seat and its
+// limits. The channel spawns it, the door hands it the socket, its edges read, write and hold the
+// seat. States: admitting -> expecting -> connected -> leaving -> closing; each method below lists
+// what the state accepts and where it goes.
+type connection struct {
+	*world
+	admit *messages.Admit
+	asker *actor.PID // at the door, until it is answered
+	role  string
+
+	state  func(actor.Context)
+	edges  *actors.Edges
+	place  *place
+	seat   *actors.Edge
+	late   *actors.Timer
+	socket messages.Socket
+	outbox outbox
+	active time.Time // last message or ping of the client
+	code   int       // to close with
+	reason string
+
+	offers, answers, candidates *rate.Limiter
+}
+
+// Timer messages to itself.
+type (
+	socketLate  struct{}
+	idleCheck   struct{}
+	goAwayDue   struct{}
+	lifetimeEnd struct{}
+)
+
+func newConnection(w *world, admit *messages.Admit, asker *actor.PID) *connection {
+	c := &connection{world: w, admit: admit, asker: asker, role: "viewer", outbox: make(outbox, outgoingMax)}
+	if admit.ClientID == "" {
+		c.role = "master"
+	}
+	perSecond := func(n float64) *rate.Limiter { return w.limits.bucket(n, int(n)) }
+	c.offers, c.answers = perSecond(w.limits.DescriptionsPerSecond), perSecond(w.limits.DescriptionsPerSecond)
+	c.candidates = perSecond(w.limits.CandidatesPerSecond)
+	c.place = newPlace(w, admit, func(ctx context.Context, e backplane.Envelope) error { return c.outbox.put(ctx, e.Data) })
+	c.state = c.admitting
+	return c
+}
+
+func (c *connection) Receive(ctx actor.Context) {
+	switch ctx.Message().(type) {
+	case *actor.Started:
+		c.onStarted(ctx)
+	case *actor.Stopping:
+		c.onStopping(ctx)
+	default:
+		c.state(ctx)
+	}
+}
+
+func (c *connection) onStarted(ctx actor.Context) {
+	c.edges = actors.NewEdges(c.sys, ctx)
+	c.seat = c.edges.Open("seat", c.place.occupy)
+}
+
+// onStopping says goodbye when the service, or the channel, stops. The edges, the seat among them,
+// are closed by the kernel.
+func (c *connection) onStopping(ctx actor.Context) {
+	c.answer(ctx, refuse("ServiceUnavailableException", "The service stops"))
+	if c.socket != nil {
+		c.socket.Close(closeGoingAway, "service stops")
+		c.metrics.connections.WithLabelValues(c.role).Dec()
+		c.socket = nil
+	}
+}
+
+// admitting waits for the seat. Next: expecting, or the end.
+func (c *connection) admitting(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *seated:
+		c.onSeated(ctx)
+	case *actors.EdgeEnded:
+		c.onRefused(ctx, msg)
+	}
+}
+
+func (c *connection) onSeated(ctx actor.Context) {
+	c.answer(ctx, &messages.Admitted{Path: ctx.Self().Id})
+	c.late = c.edges.After(socketWait, &socketLate{})
+	c.state = c.expecting
+}
+
+func (c *connection) onRefused(ctx actor.Context, msg *actors.EdgeEnded) {
+	refused := refusal(msg.Err)
+	if refused.Type == "ServiceUnavailableException" {
+		c.sys.Log().Warn("connection not seated", zap.Error(msg.Err))
+	}
+	c.answer(ctx, refused)
+	ctx.Stop(ctx.Self())
+}
+
+// answer replies to the door, once.
+func (c *connection) answer(ctx actor.Context, reply any) {
+	if c.asker != nil {
+		ctx.Send(c.asker, reply)
+		c.asker = nil
+	}
+}
+
+// expecting waits for the accepted socket. Next: connected, or leaving.
+func (c *connection) expecting(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *messages.SocketOpened:
+		c.onSocketOpened(ctx, msg)
+	case *messages.SocketAbandoned, *socketLate:
+		c.end(0, "abandoned")
+	case *actors.EdgeEnded:
+		c.onEdgeEnded(ctx, msg)
+	}
+}
+
+func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpened) {
+	c.late.Stop()
+	c.socket, c.active = msg.Socket, time.Now()
+	c.metrics.connections.WithLabelValues(c.role).Inc()
+	ctx.Respond(&messages.SocketTaken{})
+	socket, frames := c.socket, c.outbox
+	c.edges.Open("read", func(e *actors.Edge) error { return read(e, socket) })
+	c.edges.Open("write", func(e *actors.Edge) error { return write(e, socket, frames) })
+	c.edges.After(c.limits.IdleMax, &idleCheck{})
+	c.edges.After(c.limits.ConnectionMax-min(goAwayMax, c.limits.ConnectionMax/10), &goAwayDue{})
+	c.edges.After(c.limits.ConnectionMax, &lifetimeEnd{})
+	c.place.open()
+	c.state = c.connected
+}
+
+// read posts what the client sends, one message at a time: TCP is the queue behind it.
+func read(e *actors.Edge, socket messages.Socket) error {
+	for {
+		text, err := socket.Read()
+		if err != nil {
+			return err
+		}
+		if err := e.Post(&messages.FrameReceived{Text: text}); err != nil {
+			return err
+		}
+	}
+}
+
+// write sends what waits, and pings, so that a peer that died unseen is found out by read.
+func write(e *actors.Edge, socket messages.Socket, frames outbox) error {
+	ticker := time.NewTicker(pingEvery)
+	defer ticker.Stop()
+	for {
+		var err error
+		select {
+		case frame := <-frames:
+			err = socket.Write(frame)
+		case <-ticker.C:
+			err = socket.Ping()
+		case <-e.Context().Done():
+			err = e.Context().Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// connected passes messages on. Next: leaving.
+func (c *connection) connected(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *messages.FrameReceived:
+		c.onFrameReceived(msg)
+	case *idleCheck:
+		c.onIdleCheck()
+	case *goAwayDue:
+		c.tell(signaling.Inbound{MessageType: signaling.GoAway})
+	case *lifetimeEnd:
+		c.end(closeGoingAway, "lifetime")
+	case *actors.EdgeEnded:
+		c.onEdgeEnded(ctx, msg)
+	}
+}
+
+func (c *connection) onFrameReceived(msg *messages.FrameReceived) {
+	c.active = time.Now()
+	if len(msg.Text) == 0 {
+		return
+	}
+	m, err := signaling.DecodeOutbound(msg.Text)
+	if fault, ok := errors.AsType[*signaling.FormatError](err); ok {
+		c.malformed(fault.CorrelationID, fault.Reason)
+		return
+	}
+	if c.admit.ClientID == "" && m.RecipientClientID == "" {
+		c.malformed(m.CorrelationID, "recipientClientId is missing: a master must name the viewer")
+		return
+	}
+	if !c.allowed(m.Action) {
+		c.metrics.limited.WithLabelValues(m.Action).Inc()
+		c.status(m.CorrelationID, "ClientLimitExceededException", "Too many messages of this kind per second on this connection")
+		return
+	}
+	c.forward(m)
+}
+
+// allowed takes a token of the message's kind (kvs-protocol.md 3.8).
+func (c *connection) allowed(action string) bool {
+	switch action {
+	case signaling.SDPOffer:
+		return c.offers.Allow()
+	case signaling.SDPAnswer:
+		return c.answers.Allow()
+	}
+	return c.candidates.Allow()
+}
+
+// forward puts a message to the backplane in the form of its recipient: from a viewer to the master
+// with senderClientId, to a viewer without (kvs-protocol.md 3.5). A viewer's recipient is ignored.
+func (c *connection) forward(m signaling.Outbound) {
+	to := m.RecipientClientID
+	if c.admit.ClientID != "" {
+		to = ""
+	}
+	frame, err := signaling.EncodeInbound(signaling.Inbound{MessageType: m.Action, SenderClientID: c.admit.ClientID, Payload: m.Payload})
+	if err != nil {
+		c.malformed(m.CorrelationID, "the message cannot be passed on")
+		return
+	}
+	err = c.back.Send(backplane.Envelope{
+		Channel: c.admit.Channel.ID, To: to, From: c.admit.ClientID, Kind: m.Action, TTL: c.admit.Channel.MessageTTL, Data: frame,
+	})
+	if err != nil {
+		c.metrics.limited.WithLabelValues("backlog").Inc()
+		c.status(m.CorrelationID, "ClientLimitExceededException", "The recipient's queue is full")
+		return
+	}
+	c.metrics.forwarded.WithLabelValues(m.Action).Inc()
+}
+
+func (c *connection) malformed(correlationID, why string) {
+	c.metrics.malformed.Inc()
+	c.status(correlationID, "InvalidArgumentException", why)
+}
+
+// status answers a message that was refused, if it asked for answers (kvs-protocol.md 3.4). Both
+// exceptions are 400.
+func (c *connection) status(correlationID, kind, text string) {
+	if correlationID != "" {
+		c.tell(signaling.Inbound{MessageType: signaling.StatusResponse, Status: &signaling.Status{
+			CorrelationID: correlationID, ErrorType: kind, StatusCode: "400", Description: text,
+		}})
+	}
+}
+
+// tell sends a message of the service's own.
+func (c *connection) tell(m signaling.Inbound) {
+	frame, err := signaling.EncodeInbound(m)
+	if err == nil {
+		err = c.outbox.push(frame)
+	}
+	if err != nil {
+		c.end(closePolicy, "slow")
+	}
+}
+
+func (c *connection) onIdleCheck() {
+	left := c.limits.IdleMax - time.Since(c.active)
+	if left <= 0 {
+		c.end(closeGoingAway, "idle")
+		return
+	}
+	c.edges.After(left, &idleCheck{})
+}
+
+// onEdgeEnded is the end of a socket or of a seat.
+func (c *connection) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	fault, ok := errors.AsType[*messages.SocketError](msg.Err)
+	switch {
+	case ok:
+		c.end(fault.Code, fault.Reason)
+	case errors.Is(msg.Err, errEvicted):
+		c.end(closePolicy, "replaced")
+	case errors.Is(msg.Err, errSlow):
+		c.end(closePolicy, "slow")
+	case msg.Edge == c.seat:
+		c.end(closeGoingAway, "seat lost")
+	default:
+		c.end(0, "broken")
+	}
+	if msg.Edge == c.seat {
+		c.onSeatFree(ctx)
+	}
+}
+
+// end gives the seat back first: a client that sees its socket closed may come back at once.
+func (c *connection) end(code int, reason string) {
+	c.code, c.reason = code, reason
+	c.metrics.ended.WithLabelValues(reason).Inc()
+	c.place.quit()
+	c.state = c.leaving
+}
+
+// leaving waits for the seat to be free. Next: closing.
+func (c *connection) leaving(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *messages.SocketOpened:
+		ctx.Respond(refuse("ServiceUnavailableException", "The connection has ended"))
+	case *actors.EdgeEnded:
+		if msg.Edge == c.seat {
+			c.onSeatFree(ctx)
+		}
+	}
+}
+
+func (c *connection) onSeatFree(ctx actor.Context) {
+	if c.socket == nil {
+		ctx.Stop(ctx.Self())
+		return
+	}
+	socket, code, reason := c.socket, c.code, c.reason
+	c.socket = nil
+	c.metrics.connections.WithLabelValues(c.role).Dec()
+	c.seat = c.edges.Open("close", func(*actors.Edge) error {
+		socket.Close(code, reason)
+		return nil
+	})
+	c.state = c.closing
+}
+
+// closing waits for the goodbye, which takes a bounded time. Next: the end.
+func (c *connection) closing(ctx actor.Context) {
+	if msg, ok := ctx.Message().(*actors.EdgeEnded); ok && msg.Edge == c.seat {
+		ctx.Stop(ctx.Self())
+	}
+}

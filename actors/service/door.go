@@ -1,0 +1,159 @@
+package service
+
+// The outermost edge: what the doors ask, put to the tree. Only here does anybody wait for an
+// answer; a message that nobody takes fails the request at once.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/api"
+)
+
+const (
+	rootPath     = "service"
+	registryPath = "service/registry"
+	relayPath    = "service/relay"
+)
+
+// door implements api.Backend.
+type door struct{ *world }
+
+var _ api.Backend = (*door)(nil)
+
+// ask returns the answer, or the *messages.Refused that came instead.
+func ask[T any](ctx context.Context, d *door, path string, msg any) (T, error) {
+	var none T
+	reply, err := d.sys.Ask(ctx, path, msg)
+	if err != nil {
+		return none, err
+	}
+	switch r := reply.(type) {
+	case T:
+		return r, nil
+	case *messages.Refused:
+		return none, r
+	}
+	return none, fmt.Errorf("unexpected answer %T", reply)
+}
+
+func (d *door) CreateChannel(ctx context.Context, m *messages.CreateChannel) (*messages.ChannelInfo, error) {
+	return ask[*messages.ChannelInfo](ctx, d, registryPath, m)
+}
+
+func (d *door) DescribeChannel(ctx context.Context, m *messages.DescribeChannel) (*messages.ChannelInfo, error) {
+	return ask[*messages.ChannelInfo](ctx, d, registryPath, m)
+}
+
+func (d *door) ListChannels(ctx context.Context, m *messages.ListChannels) (*messages.ChannelPage, error) {
+	return ask[*messages.ChannelPage](ctx, d, registryPath, m)
+}
+
+func (d *door) DeleteChannel(ctx context.Context, m *messages.DeleteChannel) error {
+	_, err := ask[*messages.ChannelDeleted](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error) {
+	return ask[*messages.TurnServers](ctx, d, registryPath, m)
+}
+
+func (d *door) Overview(ctx context.Context) (*messages.Overview, error) {
+	return ask[*messages.Overview](ctx, d, registryPath, &messages.OverviewWanted{})
+}
+
+func (d *door) Connect(ctx context.Context, m *messages.ConnectWanted) (api.Seat, error) {
+	admitted, err := ask[*messages.Admitted](ctx, d, registryPath, m)
+	if err != nil {
+		return nil, err
+	}
+	return &seat{d, admitted.Path}, nil
+}
+
+// seat is an admitted connection that waits for its socket.
+type seat struct {
+	door *door
+	path string
+}
+
+func (s *seat) Take(socket messages.Socket) error {
+	ctx, cancel := context.WithTimeout(context.Background(), socketWait)
+	defer cancel()
+	_, err := ask[*messages.SocketTaken](ctx, s.door, s.path, &messages.SocketOpened{Socket: socket})
+	return err
+}
+
+func (s *seat) Abandon() { s.door.sys.Tell(s.path, &messages.SocketAbandoned{}) }
+
+func (d *door) Play(ctx context.Context, m *messages.WhepWanted) (*messages.WhepAnswered, error) {
+	return ask[*messages.WhepAnswered](ctx, d, registryPath, m)
+}
+
+func (d *door) Touch(ctx context.Context, session string) error {
+	return d.toSession(ctx, session, &messages.WhepTouched{})
+}
+
+func (d *door) End(ctx context.Context, session string) error {
+	return d.toSession(ctx, session, &messages.WhepEnded{})
+}
+
+// A session's name holds what finds its actor, so that nobody keeps a list.
+var sessionPattern = regexp.MustCompile(`^([a-zA-Z0-9_]{1,128})-([0-9a-f]{32})$`)
+
+func sessionName(channelID, connection string) string { return channelID + "-" + connection }
+
+func (d *door) toSession(ctx context.Context, session string, msg any) error {
+	part := sessionPattern.FindStringSubmatch(session)
+	if part == nil {
+		return refuse("ResourceNotFoundException", "There is no such session")
+	}
+	_, err := ask[*messages.WhepAlive](ctx, d, connectionPath(part[1], part[2]), msg)
+	if errors.Is(err, actors.ErrDeadLetter) {
+		return refuse("ResourceNotFoundException", "There is no such session")
+	}
+	return err
+}
+
+func channelName(id string) string { return "channel-" + id }
+
+func connectionName(connection string) string { return "connection-" + connection }
+
+func connectionPath(channelID, connection string) string {
+	return "service/" + channelName(channelID) + "/" + connectionName(connection)
+}
+
+func refuse(kind, text string) *messages.Refused { return &messages.Refused{Type: kind, Message: text} }
+
+// relay asks whether the relay serves. The question goes through the root, which has spawned the
+// relay before it answers anybody.
+func (d *door) relay(ctx context.Context) (*messages.TurnServers, error) {
+	return ask[*messages.TurnServers](ctx, d, rootPath, &messages.TurnWanted{})
+}
+
+// ready is what /readyz asks: the store answers, and so does the relay.
+func (d *door) ready(ctx context.Context) error {
+	if _, err := d.Overview(ctx); err != nil {
+		return fmt.Errorf("read channels: %w", err)
+	}
+	if _, err := d.relay(ctx); err != nil {
+		return fmt.Errorf("ask relay: %w", err)
+	}
+	return nil
+}
+
+// sessions is the census of /sessions.
+func (d *door) sessions(ctx context.Context) (any, error) {
+	overview, err := d.Overview(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"channels":  overview.Channels,
+		"mailboxes": d.sys.Mailboxes(),
+		"backplane": d.back.Stats(),
+	}, nil
+}

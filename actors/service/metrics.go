@@ -1,0 +1,51 @@
+package service
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/transport/backplane"
+)
+
+// metrics are the service's counters. Every label has a fixed set of values.
+type metrics struct {
+	registry    *prometheus.Registry
+	connections *prometheus.GaugeVec   // role
+	forwarded   *prometheus.CounterVec // kind
+	refused     *prometheus.CounterVec // type
+	malformed   prometheus.Counter
+	limited     *prometheus.CounterVec // kind
+	ended       *prometheus.CounterVec // reason
+}
+
+func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
+	vector := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		registry:    prometheus.NewRegistry(),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kvs_service_connections", Help: "Connections of this node by role."}, []string{"role"}),
+		forwarded:   vector("kvs_service_messages_total", "Signaling messages that were passed on, by kind.", "kind"),
+		refused:     vector("kvs_service_refused_total", "Requests that were refused, by exception.", "type"),
+		malformed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "kvs_service_malformed_total", Help: "Signaling messages that broke the protocol's form."}),
+		limited:     vector("kvs_service_limited_total", "Signaling messages beyond a socket's rate, by kind.", "kind"),
+		ended:       vector("kvs_service_ended_total", "Connections that ended, by reason.", "reason"),
+	}
+	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended,
+		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for name, read := range map[string]func(backplane.Stats) uint64{
+		"sent":      func(s backplane.Stats) uint64 { return s.Sent },
+		"delivered": func(s backplane.Stats) uint64 { return s.Delivered },
+		"stored":    func(s backplane.Stats) uint64 { return s.Stored },
+		"dropped":   func(s backplane.Stats) uint64 { return s.Dropped },
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "kvs_backplane_messages_total", Help: "Messages at the backplane, by what became of them.",
+			ConstLabels: prometheus.Labels{"outcome": name},
+		}, func() float64 { return float64(read(back.Stats())) }))
+	}
+	return m
+}
+
+func (m *metrics) refusal(kind string) { m.refused.WithLabelValues(kind).Inc() }

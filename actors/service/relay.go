@@ -1,0 +1,137 @@
+package service
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	transport "github.com/heliograph-rtc/heliograph/transport/relay"
+)
+
+// turnTTL is the life of TURN credentials: always 300 s on AWS (kvs-protocol.md 2.1).
+const turnTTL = 5 * time.Minute
+
+// relayAgain is how long it waits after the relay has failed.
+const relayAgain = 5 * time.Second
+
+// relay is the actor "relay": it owns the STUN/TURN listeners in an edge and makes credentials for
+// them. The registry asks it, and Start. States: off; opening, where questions wait; serving;
+// failed, until a timer opens it again.
+type relay struct {
+	*world
+	edges   *actors.Edges
+	off     bool
+	serving *transport.Relay // nil unless serving
+	fault   error            // nil unless failed
+	waiting []turnQuestion   // while opening
+}
+
+type turnQuestion struct {
+	msg   *messages.TurnWanted
+	asker *actor.PID
+}
+
+type (
+	relayOpened struct{ relay *transport.Relay } // the edge's: the sockets are bound
+	relayRetry  struct{}                         // the timer's
+)
+
+func newRelay(w *world) *relay { return &relay{world: w} }
+
+func (r *relay) Receive(ctx actor.Context) {
+	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		r.onStarted(ctx)
+	case *relayOpened:
+		r.onOpened(ctx, msg)
+	case *messages.TurnWanted:
+		r.onTurnWanted(ctx, msg)
+	case *actors.EdgeEnded:
+		r.onEdgeEnded(ctx, msg)
+	case *relayRetry:
+		r.listen()
+	}
+}
+
+func (r *relay) onStarted(ctx actor.Context) {
+	r.edges = actors.NewEdges(r.sys, ctx)
+	r.off = r.cfg.RelayUDP == Off && r.cfg.RelayTCP == Off
+	if !r.off {
+		r.listen()
+	}
+}
+
+func (r *relay) listen() {
+	r.fault = nil
+	cfg := transport.Config{Secret: []byte(r.keys.RelaySecret), Log: r.sys.Log().Named("relay")}
+	cfg.UDP, cfg.TCP = address(r.cfg.RelayUDP), address(r.cfg.RelayTCP)
+	cfg.PublicIP, _ = netip.ParseAddr(r.cfg.RelayIP) // checked by Start
+	if r.limits.Unlimited {
+		cfg.AllocationsPerChannel = -1
+	}
+	r.edges.Open("relay", func(e *actors.Edge) error {
+		open, err := transport.Listen(cfg)
+		if err != nil {
+			return fmt.Errorf("listen for STUN and TURN: %w", err)
+		}
+		if e.Post(&relayOpened{open}) == nil {
+			<-e.Context().Done()
+		}
+		return open.Close()
+	})
+}
+
+// address turns the word for none into what the transport takes for it.
+func address(s string) string {
+	if s == Off {
+		return ""
+	}
+	return s
+}
+
+func (r *relay) onOpened(ctx actor.Context, msg *relayOpened) {
+	r.serving = msg.relay
+	for _, a := range r.waiting {
+		ctx.Send(a.asker, r.servers(a.msg))
+	}
+	r.waiting = nil
+}
+
+func (r *relay) onTurnWanted(ctx actor.Context, msg *messages.TurnWanted) {
+	switch {
+	case r.off:
+		ctx.Respond(&messages.TurnServers{TTL: turnTTL})
+	case r.serving != nil:
+		ctx.Respond(r.servers(msg))
+	case r.fault != nil:
+		ctx.Respond(refuse("ServiceUnavailableException", r.fault.Error()))
+	case len(r.waiting) < arrivalsMax:
+		r.waiting = append(r.waiting, turnQuestion{msg, ctx.Sender()})
+	default:
+		ctx.Respond(refuse("ClientLimitExceededException", "The relay is starting"))
+	}
+}
+
+func (r *relay) servers(msg *messages.TurnWanted) *messages.TurnServers {
+	username, password := r.serving.Credentials(msg.ChannelARN, msg.ClientID, time.Now(), turnTTL)
+	return &messages.TurnServers{
+		Turn:    messages.IceServer{URLs: r.serving.URLs(), Username: username, Password: password},
+		StunURL: r.serving.StunURL(),
+		TTL:     turnTTL,
+	}
+}
+
+func (r *relay) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	r.serving, r.fault = nil, fmt.Errorf("relay ended: %w", msg.Err)
+	r.sys.Log().Error("no STUN and TURN; trying again", zap.Error(msg.Err), zap.Duration("after", relayAgain))
+	for _, q := range r.waiting {
+		ctx.Send(q.asker, refuse("ServiceUnavailableException", r.fault.Error()))
+	}
+	r.waiting = nil
+	r.edges.After(relayAgain, &relayRetry{})
+}

@@ -1,0 +1,270 @@
+// Package service is the KVS-compatible service as a tree of actors.
+//
+//	service                    keeps the tree, serves the two listeners, lodges channels (root.go)
+//	├── relay                  STUN/TURN (relay.go)
+//	├── registry               the control plane's rules over the backplane's store (registry.go)
+//	└── channel-<id>           the connections of one channel on this node (channel.go)
+//	    └── connection-<id>    one websocket (connection.go) or one WHEP session (whep.go)
+//
+// The flow of Start: data directory, keys, authority, backplane, listeners, tree, relay; each step
+// says what to do when it fails. Stop goes back the same way. Requests enter by door.go, the only
+// place that asks; everything behind it tells. The backplane is the only truth for channels,
+// presence and undelivered messages; the actors own sockets, nothing else.
+package service
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/admin"
+	"github.com/heliograph-rtc/heliograph/transport/api"
+	"github.com/heliograph-rtc/heliograph/transport/api/page"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+	"github.com/heliograph-rtc/heliograph/transport/backplane"
+)
+
+// Off as an address turns a listener off.
+const Off = "off"
+
+// Config says where and how to serve. The zero value is a service on the default loopback ports
+// that keeps nothing.
+type Config struct {
+	Dir        string   // data directory; empty: nothing is kept
+	Region     string   // default us-west-2
+	Account    string   // 12 digits; default 000000000000
+	Public     string   // HTTPS listener; default 127.0.0.1:8443; port 0 takes a free one
+	Local      string   // loopback HTTP listener; default 127.0.0.1:8080
+	PublicName string   // host[:port] to name in endpoints; default: the Host of each request
+	RelayUDP   string   // default 127.0.0.1:3478; "off": none
+	RelayTCP   string   // default 127.0.0.1:3478; "off": none
+	RelayIP    string   // address that clients reach the relay at; default: the listeners'
+	NATS       string   // URL of an external cluster; default: embedded
+	Node       string   // unique in the cluster; default random
+	WhepToken  string   // bearer token for WHEP and page on the public listener
+	Origins    []string // further origins whose pages may use WHEP
+	Limits     Limits
+	Log        *zap.Logger
+}
+
+func (c Config) withDefaults() Config {
+	def := func(p *string, value string) {
+		if *p == "" {
+			*p = value
+		}
+	}
+	def(&c.Region, "us-west-2")
+	def(&c.Account, "000000000000")
+	def(&c.Public, "127.0.0.1:8443")
+	def(&c.Local, "127.0.0.1:8080")
+	def(&c.RelayUDP, "127.0.0.1:3478")
+	def(&c.RelayTCP, "127.0.0.1:3478")
+	def(&c.Node, newToken())
+	c.Limits = c.Limits.withDefaults()
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}
+
+// Service is a running service.
+type Service struct {
+	PublicURL   string // https://host:port, the control plane's endpoint
+	LocalURL    string // http://host:port, page and admin
+	Region      string
+	CA          *x509.CertPool
+	CAPEM       []byte
+	Credentials messages.Credentials
+	RelayURLs   []string // turn:…; empty when the relay is off
+	StunURL     string
+	EnvFile     string // for a shell to source; empty when nothing is kept
+
+	sys       *actors.System
+	back      *backplane.Backplane
+	door      *door
+	listeners *listeners
+}
+
+// world is what the actors of one service share. Nothing in it is written after Start.
+type world struct {
+	cfg     Config
+	sys     *actors.System
+	back    *backplane.Backplane
+	keys    keys
+	limits  Limits
+	metrics *metrics
+}
+
+type listeners struct {
+	public *api.Listener
+	local  *admin.Server
+}
+
+func (l *listeners) close() {
+	if l.public != nil {
+		_ = l.public.Close()
+	}
+	if l.local != nil {
+		_ = l.local.Close()
+	}
+}
+
+// Start starts a service and returns when it answers. ctx bounds the start only.
+func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	kept, err := openKeys(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{Region: cfg.Region, Credentials: kept.credentials(), listeners: &listeners{}}
+	defer func() {
+		if err != nil {
+			s.undo()
+		}
+	}()
+	s.back, err = backplane.Open(ctx, backplane.Config{Dir: storeDir(cfg.Dir), URL: cfg.NATS, Node: cfg.Node, Log: cfg.Log})
+	if err != nil {
+		return nil, fmt.Errorf("open backplane: %w", err)
+	}
+	s.sys = actors.NewSystem("service", cfg.Log)
+	w := &world{cfg: cfg, sys: s.sys, back: s.back, keys: kept, limits: cfg.Limits, metrics: newMetrics(s.sys, s.back)}
+	s.door = &door{w}
+	if err := s.listen(w); err != nil {
+		return nil, err
+	}
+	err = s.sys.Start(actors.Spec{Name: rootPath, Lanes: actors.Lanes{Control: 1024}, New: func() actor.Actor { return newRoot(w, s.listeners) }})
+	if err != nil {
+		return nil, err
+	}
+	turn, err := s.door.relay(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start relay (--relay-udp, --relay-tcp): %w", err)
+	}
+	s.RelayURLs, s.StunURL = turn.Turn.URLs, turn.StunURL
+	return s, s.writeEnv(cfg.Dir)
+}
+
+func (c Config) check() error {
+	if len(c.Account) != 12 || strings.Trim(c.Account, "0123456789") != "" {
+		return errors.New("--account must have 12 digits")
+	}
+	if _, err := netip.ParseAddr(c.RelayIP); err != nil && c.RelayIP != "" {
+		return fmt.Errorf("--relay-ip must be an address: %w", err)
+	}
+	host, _, err := net.SplitHostPort(c.Public)
+	if err != nil {
+		return fmt.Errorf("--public must be host:port: %w", err)
+	}
+	if c.WhepToken == "" && !loopback(host) {
+		return fmt.Errorf("%s is reachable from other machines: page and WHEP need no AWS key, so set --whep-token (a secret of your choice) or listen on 127.0.0.1", c.Public)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// listen binds both doors; nothing is answered before the tree runs.
+func (s *Service) listen(w *world) error {
+	id := identity(w.cfg)
+	authority, err := api.OpenAuthority(w.cfg.Dir, id)
+	if err != nil {
+		return err
+	}
+	cert, err := authority.Issue(id)
+	if err != nil {
+		return err
+	}
+	s.CA, s.CAPEM = authority.Pool(), authority.PEM()
+	doors := api.Config{
+		Backend:   &door{w},
+		Verifier:  &aws.Verifier{Region: w.cfg.Region, Secret: w.keys.secret},
+		Page:      page.Handler(),
+		PageHosts: id.Names,
+		Origins:   w.cfg.Origins,
+		WhepToken: w.cfg.WhepToken,
+		PublicURL: w.cfg.PublicName,
+		Refused:   w.metrics.refusal,
+		Log:       w.cfg.Log.Named("api"),
+	}
+	s.listeners.public, err = api.ListenTLS(w.cfg.Public, cert, api.Public(doors), w.cfg.Log)
+	if err != nil {
+		return fmt.Errorf("open the public door (choose another address with --public): %w", err)
+	}
+	s.listeners.local, err = admin.Listen(admin.Config{
+		Listen:   w.cfg.Local,
+		Ready:    s.door.ready,
+		Sessions: s.door.sessions,
+		Metrics:  promhttp.HandlerFor(w.metrics.registry, promhttp.HandlerOpts{}),
+		Extra:    api.Local(doors),
+		Log:      w.cfg.Log.Named("admin"),
+	})
+	if err != nil {
+		return fmt.Errorf("open the local door (choose another address with --local): %w", err)
+	}
+	s.PublicURL = "https://" + reachable(s.listeners.public.Addr())
+	if name := w.cfg.PublicName; name != "" {
+		s.PublicURL = "https://" + name
+	}
+	s.LocalURL = "http://" + strings.Replace(s.listeners.local.Addr(), "127.0.0.1:", "localhost:", 1)
+	return nil
+}
+
+// reachable is an address as a client on this machine writes it.
+func reachable(a *net.TCPAddr) string {
+	addr := a.AddrPort().Addr().Unmap()
+	if addr.IsUnspecified() {
+		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.AddrPortFrom(addr, uint16(a.Port)).String()
+}
+
+// Failed receives once when the service cannot go on.
+func (s *Service) Failed() <-chan error { return s.sys.Failed() }
+
+// Mailboxes gives the statistics of the tree.
+func (s *Service) Mailboxes() []actors.MailboxStats { return s.sys.Mailboxes() }
+
+// Stop closes the doors, says goodbye to every socket, and closes the store.
+func (s *Service) Stop(ctx context.Context) error {
+	err := s.sys.Stop(ctx)
+	s.listeners.close()
+	return errors.Join(err, s.back.Close())
+}
+
+// undo takes back what a failed Start has done so far.
+func (s *Service) undo() {
+	if s.sys != nil {
+		wait, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = s.sys.Stop(wait)
+	}
+	s.listeners.close()
+	if s.back != nil {
+		_ = s.back.Close()
+	}
+}
+
+func storeDir(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "store")
+}

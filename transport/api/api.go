@@ -1,0 +1,135 @@
+// Package api holds the service's doors: what comes in over HTTP and WebSocket is verified,
+// checked against the published patterns and put to a Backend; the answer goes out in AWS's form.
+//
+// The flow of a request: listener (listen.go) -> route (below) -> signed doors: signature
+// (rest.go), pattern, Backend, one write (control.go); websocket: presigned query,
+// admission, 101, socket to its connection (connect.go, socket.go); page and WHEP: Host, origin,
+// token (guard.go), then whep.go and overview.go.
+//
+// The doors hold no state of the service and start no goroutine; one http.Server per listener
+// owns its requests.
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+// Backend is what the doors ask. Every call heeds its context; a request that the service turns
+// down fails with *messages.Refused.
+type Backend interface {
+	CreateChannel(ctx context.Context, m *messages.CreateChannel) (*messages.ChannelInfo, error)
+	DescribeChannel(ctx context.Context, m *messages.DescribeChannel) (*messages.ChannelInfo, error)
+	ListChannels(ctx context.Context, m *messages.ListChannels) (*messages.ChannelPage, error)
+	DeleteChannel(ctx context.Context, m *messages.DeleteChannel) error
+	TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error)
+	Overview(ctx context.Context) (*messages.Overview, error)
+
+	// Connect takes a place on a channel. The caller must Take or Abandon the seat.
+	Connect(ctx context.Context, m *messages.ConnectWanted) (Seat, error)
+
+	// Play opens a WHEP session and returns when the device has answered.
+	Play(ctx context.Context, m *messages.WhepWanted) (*messages.WhepAnswered, error)
+	// Touch says that a session is still watched. An unknown session is a ResourceNotFoundException.
+	Touch(ctx context.Context, session string) error
+	// End closes a session.
+	End(ctx context.Context, session string) error
+}
+
+// Seat is a place on a channel that waits for its socket.
+type Seat interface {
+	Take(s messages.Socket) error // the connection owns the socket from here; an error: it is gone
+	Abandon()                     // the handshake failed
+}
+
+// The doors' own refusals of a WHEP session, besides AWS's exceptions.
+const (
+	RefusedOffline  = "MasterOffline"  // no device is connected to the channel
+	RefusedNoAnswer = "MasterNoAnswer" // the device did not answer in time
+)
+
+// Config says how the doors answer.
+type Config struct {
+	Backend   Backend
+	Verifier  *aws.Verifier
+	Page      http.Handler      // the viewer page; nil: none
+	PageHosts []string          // host names that page and WHEP answer to; addresses always pass (guard.go)
+	Origins   []string          // further origins that may use WHEP, as "https://host:port"
+	WhepToken string            // bearer token that WHEP and the overview demand on the public door
+	PublicURL string            // host[:port] to name in endpoints; empty: the Host of each request
+	Refused   func(name string) // counts refusals by exception; nil: not counted
+	Now       func() time.Time  // nil: time.Now
+	Log       *zap.Logger       // nil: none
+}
+
+const (
+	backendWait      = 15 * time.Second // longer than a WHEP session waits for its answer
+	requestBytesMax  = 64 << 10
+	pathControlWSS   = "/"
+	pathWhep         = "/whep/"
+	pathOverview     = "/api/channels"
+	contentTypeSDP   = "application/sdp"
+	contentTypeJSON  = "application/json"
+	operationUnknown = "UnknownOperationException"
+)
+
+type doors struct {
+	Config
+}
+
+func open(c Config) *doors {
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
+	}
+	if c.Page == nil {
+		c.Page = http.NotFoundHandler()
+	}
+	return &doors{Config: c}
+}
+
+// Public returns the handler of the public listener: every door.
+func Public(c Config) http.Handler {
+	d := open(c)
+	mux := http.NewServeMux()
+	for path, op := range d.operations() {
+		mux.Handle(path, anyOrigin(op))
+	}
+	guarded := func(h http.Handler) http.Handler { return d.ownHost(d.exactOrigin(h)) }
+	mux.Handle(pathWhep, guarded(d.token(http.HandlerFunc(d.whep))))
+	mux.Handle(pathOverview, guarded(d.token(http.HandlerFunc(d.overview))))
+	page := guarded(d.Page)
+	mux.HandleFunc(pathControlWSS, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/" && upgradeWanted(r):
+			d.connect(w, r)
+		case r.Method == http.MethodPost:
+			d.refuse(w, &messages.Refused{Type: operationUnknown, Message: "The service does not know the operation " + r.URL.Path})
+		default:
+			page.ServeHTTP(w, r)
+		}
+	})
+	return mux
+}
+
+// Local returns the routes for the loopback listener: page, WHEP and overview. The listener checks
+// the Host header itself.
+func Local(c Config) map[string]http.Handler {
+	d := open(c)
+	return map[string]http.Handler{
+		"/":          d.exactOrigin(d.Page),
+		pathWhep:     d.exactOrigin(http.HandlerFunc(d.whep)),
+		pathOverview: d.exactOrigin(http.HandlerFunc(d.overview)),
+	}
+}
