@@ -1,0 +1,24 @@
+// Package media makes and takes apart encoded media. It knows no peer and no signaling.
+//
+// A Source emits access units in real time. Nothing here starts a goroutine: the owner calls Run in
+// one of its own.
+package media
+
+import (
+	"context"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// Source is where a stream comes from. Its methods may be called from any goroutine, Run by one.
+type Source interface {
+	// Run calls emit for every access unit, paced in real time, until ctx ends (it then returns
+	// ctx.Err()) or emit fails. emit may block; the source then drops what has become late.
+	Run(ctx context.Context, emit func(*messages.AccessUnit) error) error
+
+	// RequestKeyFrame asks for a key frame soon; false when this source cannot make one on demand.
+	RequestKeyFrame() bool
+
+	// Name says what the source is, for logs and metrics.
+	Name() string
+}

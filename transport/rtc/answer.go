@@ -1,0 +1,158 @@
+package rtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/webrtc/v4"
+)
+
+const (
+	// gatherCompleteMax bounds the wait for all candidates when the viewer does not trickle.
+	gatherCompleteMax = 2 * time.Second
+
+	// gatherHostsMax bounds the wait for the host candidates when it does. They take well under a
+	// millisecond; each one that travels in the answer spares a signaling message.
+	gatherHostsMax = 20 * time.Millisecond
+)
+
+// PeerConfig configures one Peer.
+type PeerConfig struct {
+	IceServers []messages.IceServer
+	RelayOnly  bool // gather relay candidates only
+}
+
+// Answer makes a peer for an SDP offer. It returns when the answer can be sent: at once when the
+// viewer trickles, else when gathering is complete, at most 2 s later. An offer that cannot be
+// answered gives an *OfferError. Close the peer when done with it.
+func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer, string, error) {
+	o, err := readOffer(sdp)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := e.sockets.refresh(time.Now()); err != nil {
+		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
+	}
+	p, err := e.newPeer(cfg)
+	if err != nil {
+		return nil, "", err
+	}
+	answer, err := p.negotiate(ctx, o)
+	if err != nil {
+		return nil, "", errors.Join(err, p.Close())
+	}
+	return p, answer, nil
+}
+
+func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
+	network, err := newNetwork()
+	if err != nil {
+		return nil, err
+	}
+	settings := e.settings
+	settings.SetNet(network)
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(e.media),
+		webrtc.WithInterceptorRegistry(e.interceptors))
+	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
+	if cfg.RelayOnly {
+		policy, hosts = webrtc.ICETransportPolicyRelay, 0
+	}
+	pc, err := api.NewPeerConnection(webrtc.Configuration{
+		ICEServers:         iceServers(cfg.IceServers, e.log),
+		ICETransportPolicy: policy,
+		BundlePolicy:       webrtc.BundlePolicyMaxBundle,
+		Certificates:       []webrtc.Certificate{e.certificate},
+	})
+	if err != nil {
+		network.cut()
+		return nil, fmt.Errorf("make peer connection: %w", err)
+	}
+	p := &Peer{
+		log: e.log, pc: pc, network: network, hosts: hosts, dataChannels: e.cfg.DataChannel,
+		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
+		channels: map[string]*webrtc.DataChannel{},
+	}
+	p.listen()
+	return p, nil
+}
+
+// negotiate sets the offer, puts our tracks into its sections, and returns the answer.
+func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
+		return "", &OfferError{"the WebRTC stack cannot apply it"} // pion's error may quote it
+	}
+	for _, track := range []messages.Track{messages.Video, messages.Audio} {
+		if mid, ok := o.receive[track]; ok {
+			if err := p.addTrack(track, mid); err != nil {
+				return "", err
+			}
+		}
+	}
+	answer, err := p.pc.CreateAnswer(&webrtc.AnswerOptions{
+		OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: o.trickle},
+	})
+	if err != nil {
+		return "", fmt.Errorf("create answer: %w", err)
+	}
+	g := newGathering(p.hosts)
+	p.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+		for _, event := range g.found(c) {
+			p.post(event)
+		}
+	})
+	if err := p.pc.SetLocalDescription(answer); err != nil {
+		return "", fmt.Errorf("apply answer: %w", err)
+	}
+	if err := p.waitGathered(ctx, g, o.trickle); err != nil {
+		return "", err
+	}
+	return g.take(answer.SDP)
+}
+
+// addTrack makes us send a track in the offer's section mid. A viewer that wants video and cannot
+// decode ours is refused; one that lacks Opus watches without sound.
+func (p *Peer) addTrack(kind messages.Track, mid string) error {
+	for _, transceiver := range p.pc.GetTransceivers() {
+		if transceiver.Mid() != mid {
+			continue
+		}
+		codec, ok := chooseCodec(kind, transceiver.Receiver().GetParameters().Codecs)
+		if !ok && kind == messages.Video {
+			return &OfferError{"its video section has no H.264 with packetization-mode=1 (RFC 6184)"}
+		}
+		if !ok {
+			return nil
+		}
+		if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{codec}); err != nil {
+			return fmt.Errorf("prefer %s codec: %w", kind, err)
+		}
+		t := newTrack(kind, codec)
+		sender, err := p.pc.AddTrack(t)
+		if err != nil {
+			return fmt.Errorf("add %s track: %w", kind, err)
+		}
+		p.tracks[kind], p.senders[kind] = t, sender
+		return nil
+	}
+	return nil
+}
+
+// waitGathered waits for the candidates that travel in the answer.
+func (p *Peer) waitGathered(ctx context.Context, g *gathering, trickle bool) error {
+	enough, bound := g.done, gatherCompleteMax
+	if trickle {
+		enough, bound = g.allHosts, gatherHostsMax
+	}
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-enough:
+	case <-timer.C:
+	case <-ctx.Done():
+		return fmt.Errorf("gather candidates: %w", ctx.Err())
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package rtc
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pion/dtls/v3"
+	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+	"go.uber.org/zap"
+)
+
+// EngineConfig configures an Engine; the zero value serves a device on the open network.
+type EngineConfig struct {
+	IncludeLoopback bool   // gather candidates on 127.0.0.1 and ::1 as well
+	ListenUDP       string // shared UDP sockets for host candidates, host:port; default ":0"
+	TWCC            bool   // number outgoing packets for transport-wide congestion control
+	DataChannel     bool   // accept data channels; otherwise each is closed when it opens
+
+	// A viewer that vanishes is reported as gone after DisconnectedAfter + FailedAfter without a
+	// sign of life; KeepAlive is how often one is asked for. Defaults: 5 s, 20 s, 2 s.
+	DisconnectedAfter, FailedAfter, KeepAlive time.Duration
+
+	Log *zap.Logger
+}
+
+const (
+	// dtlsResendAfter is the first resend interval of a DTLS flight. RFC 6347 4.2.4.1 recommends
+	// 1 s but allows less; one lost flight would cost a viewer that second.
+	dtlsResendAfter = 150 * time.Millisecond
+
+	// stunGatherMax bounds how long gathering waits for a STUN server that does not answer.
+	stunGatherMax = 3 * time.Second
+
+	// sctpMessageBytesMax is what the SCTP stack takes; a longer message closes its channel.
+	sctpMessageBytesMax = 256 << 10
+)
+
+// Engine answers offers. Its methods may be called from any goroutine.
+type Engine struct {
+	cfg          EngineConfig
+	log          *zap.Logger
+	certificate  webrtc.Certificate
+	settings     webrtc.SettingEngine // copied for each peer
+	media        *webrtc.MediaEngine
+	interceptors *interceptor.Registry
+	sockets      *sockets
+}
+
+// NewEngine makes the certificate and opens the shared sockets. Making the certificate takes
+// seconds on weak boards, so do it at start.
+func NewEngine(cfg EngineConfig) (*Engine, error) {
+	cfg.DisconnectedAfter = orElse(cfg.DisconnectedAfter, 5*time.Second)
+	cfg.FailedAfter = orElse(cfg.FailedAfter, 20*time.Second)
+	cfg.KeepAlive = orElse(cfg.KeepAlive, 2*time.Second)
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generate DTLS key: %w", err)
+	}
+	certificate, err := webrtc.GenerateCertificate(key)
+	if err != nil {
+		return nil, fmt.Errorf("generate DTLS certificate: %w", err)
+	}
+	media, interceptors, err := newMediaEngine(cfg.TWCC)
+	if err != nil {
+		return nil, fmt.Errorf("register codecs: %w", err)
+	}
+	sockets, err := openSockets(cfg.ListenUDP, cfg.IncludeLoopback, cfg.Log)
+	if err != nil {
+		return nil, fmt.Errorf("open ICE sockets: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, log: cfg.Log, certificate: *certificate,
+		media: media, interceptors: interceptors, sockets: sockets,
+	}
+	if err := e.configure(); err != nil {
+		return nil, errors.Join(fmt.Errorf("configure WebRTC: %w", err), sockets.Close())
+	}
+	return e, nil
+}
+
+// configure sets what every peer connection shares (performance.md, "Setup latency" and point 6).
+func (e *Engine) configure() error {
+	s := &e.settings
+	s.LoggerFactory = stackLog{e.log}
+	s.SetICEUDPMux(e.sockets)
+	s.SetIncludeLoopbackCandidate(e.cfg.IncludeLoopback)
+	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
+	s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	s.SetICETimeouts(e.cfg.DisconnectedAfter, e.cfg.FailedAfter, e.cfg.KeepAlive)
+	s.SetHostAcceptanceMinWait(0)
+	s.SetSrflxAcceptanceMinWait(0)
+	s.SetPrflxAcceptanceMinWait(0)
+	s.SetRelayAcceptanceMinWait(0)
+	s.SetSTUNGatherTimeout(stunGatherMax)
+	s.SetDTLSInsecureSkipHelloVerify(true)
+	s.SetDTLSRetransmissionInterval(dtlsResendAfter)
+	s.SetSCTPMaxMessageSize(sctpMessageBytesMax)
+	// The DTLS server's order of SRTP profiles wins, so the device is the server: with the default
+	// roles a browser takes AES128_CM_HMAC_SHA1_80, seven times dearer per packet than GCM.
+	s.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	return s.SetAnsweringDTLSRole(webrtc.DTLSRoleServer)
+}
+
+// Close closes the shared sockets. Close the peers first: they lose their network.
+func (e *Engine) Close() error {
+	if err := e.sockets.Close(); err != nil {
+		return fmt.Errorf("close ICE sockets: %w", err)
+	}
+	return nil
+}
+
+func orElse(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}

@@ -1,0 +1,287 @@
+package rtc
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/rtp/codecs"
+)
+
+// pictures are access units of the built-in sample, cut at its key frames and slices.
+func pictures(t *testing.T, n int) []*messages.AccessUnit {
+	t.Helper()
+	stream, err := os.ReadFile("../../media/sample/sample.h264")
+	must(t, err)
+	var units []*messages.AccessUnit
+	for _, nal := range nalUnits(stream) {
+		kind := nal[0] & 0x1f
+		if last := len(units) - 1; last < 0 || kind != 5 && kind != 8 { // IDR and PPS follow their SPS
+			if len(units) == n {
+				return units
+			}
+			units = append(units, &messages.AccessUnit{
+				Track: messages.Video, Codec: messages.H264, KeyFrame: kind == 7,
+				PTS: time.Duration(len(units)) * time.Second / 30, Captured: time.Unix(1_700_000_000, int64(len(units))*1000),
+			})
+		}
+		u := units[len(units)-1]
+		u.Data = append(append(u.Data, 0, 0, 0, 1), nal...)
+	}
+	return units
+}
+
+func nalUnits(au []byte) [][]byte {
+	var nals [][]byte
+	for _, part := range bytes.Split(au, []byte{0, 0, 1})[1:] {
+		nals = append(nals, bytes.TrimRight(part, "\x00"))
+	}
+	return nals
+}
+
+// receivePicture reads packets up to a marker and returns them with the NAL units they carry.
+func (v *viewer) receivePicture() ([]*rtp.Packet, [][]byte) {
+	v.t.Helper()
+	var packets []*rtp.Packet
+	var annexB []byte
+	depacketizer := codecs.H264Packet{}
+	for {
+		p := wait(v.t, v.packets["video"], "a video packet")
+		packets = append(packets, p)
+		part, err := depacketizer.Unmarshal(p.Payload)
+		must(v.t, err)
+		annexB = append(annexB, part...)
+		if p.Marker {
+			return packets, nalUnits(annexB)
+		}
+	}
+}
+
+func TestMediaArrivesInOrderAndByteForByte(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{video: true, audio: true, extensions: []string{absCaptureTimeURI}}, PeerConfig{})
+	z := NewPacketizer(0)
+	var sequence, timestamp uint32
+	for i, unit := range pictures(t, 65) {
+		original := bytes.Clone(unit.Data)
+		f, err := z.Frame(unit)
+		must(t, err)
+		if f.Seq != uint64(i) {
+			t.Fatalf("frame %d has sequence number %d", i, f.Seq)
+		}
+		sent, size, err := d.WriteFrame(f, unit.PTS, true)
+		must(t, err)
+		if sent != len(f.Payloads) || size <= len(unit.Data) {
+			t.Fatalf("picture %d: %d packets of %d, %d bytes written", i, sent, len(f.Payloads), size)
+		}
+		packets, nals := v.receivePicture()
+		if want := nalUnits(unit.Data); !slices.EqualFunc(nals, want, bytes.Equal) {
+			t.Fatalf("picture %d: %d NAL units arrive, not the %d that were sent", i, len(nals), len(want))
+		}
+		if !bytes.Equal(unit.Data, original) {
+			t.Fatalf("picture %d: the shared unit was written to", i)
+		}
+		for j, p := range packets {
+			if i+j > 0 && p.SequenceNumber != uint16(sequence+1) {
+				t.Fatalf("picture %d: sequence number %d after %d", i, p.SequenceNumber, sequence)
+			}
+			if i > 0 && p.Timestamp-timestamp != 3000 && j == 0 {
+				t.Fatalf("picture %d: RTP time goes from %d to %d", i, timestamp, p.Timestamp)
+			}
+			if len(p.Payload) > PayloadBytesMax {
+				t.Fatalf("picture %d: payload of %d bytes", i, len(p.Payload))
+			}
+			sequence, timestamp = uint32(p.SequenceNumber), p.Timestamp
+		}
+		checkCapture(t, packets, unit.Captured)
+	}
+}
+
+func checkCapture(t *testing.T, packets []*rtp.Packet, captured time.Time) {
+	t.Helper()
+	for j, p := range packets {
+		var stamp []byte
+		for _, id := range p.GetExtensionIDs() {
+			stamp = p.GetExtension(id)
+		}
+		if (stamp != nil) != (j == 0) {
+			t.Fatalf("packet %d of %d: capture time % x", j, len(packets), stamp)
+		}
+		if j > 0 {
+			continue
+		}
+		var extension rtp.AbsCaptureTimeExtension
+		must(t, extension.Unmarshal(stamp))
+		if off := extension.CaptureTime().Sub(captured).Abs(); off > time.Microsecond {
+			t.Fatalf("capture time %v, want %v", extension.CaptureTime(), captured)
+		}
+	}
+}
+
+func TestCaptureTimeOnlyWhenNegotiatedAndWanted(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	unit := pictures(t, 1)[0]
+	f, err := NewPacketizer(0).Frame(unit)
+	must(t, err)
+	for _, c := range []struct {
+		name       string
+		extensions []string
+		stamp      bool
+	}{{"not negotiated", nil, true}, {"not wanted", []string{absCaptureTimeURI}, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			v, d := connect(t, e, wish{video: true, extensions: c.extensions}, PeerConfig{})
+			_, _, err := d.WriteFrame(f, 0, c.stamp)
+			must(t, err)
+			packets, _ := v.receivePicture()
+			if ids := packets[0].GetExtensionIDs(); len(ids) != 0 {
+				t.Fatalf("header extensions %v", ids)
+			}
+		})
+	}
+}
+
+func TestAudioArrives(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{audio: true}, PeerConfig{})
+	z := NewPacketizer(0)
+	var last *rtp.Packet
+	for i := range 5 {
+		unit := &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: []byte{0x08, byte(i)}, PTS: time.Duration(i) * 20 * time.Millisecond}
+		f, err := z.Frame(unit)
+		must(t, err)
+		_, _, err = d.WriteFrame(f, unit.PTS, true)
+		must(t, err)
+		p := wait(t, v.packets["audio"], "an audio packet")
+		if !bytes.Equal(p.Payload, unit.Data) || p.Marker {
+			t.Fatalf("packet %d: payload % x, marker %v", i, p.Payload, p.Marker)
+		}
+		if last != nil && (p.Timestamp-last.Timestamp != 960 || p.SequenceNumber != last.SequenceNumber+1) {
+			t.Fatalf("packet %d: RTP time %d after %d, number %d after %d", i, p.Timestamp, last.Timestamp, p.SequenceNumber, last.SequenceNumber)
+		}
+		last = p
+	}
+	if n, _, err := d.WriteFrame(&messages.Frame{Unit: &messages.AccessUnit{Track: messages.Video}, Payloads: [][]byte{{1}}}, 0, false); n != 0 || err != nil {
+		t.Fatalf("a track that was not negotiated: %d packets, error %v", n, err)
+	}
+}
+
+func TestTransportWideNumbersWhenSwitchedOn(t *testing.T) {
+	const uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	unit := pictures(t, 1)[0]
+	f, err := NewPacketizer(0).Frame(unit)
+	must(t, err)
+	for _, on := range []bool{false, true} {
+		e := newEngine(t, EngineConfig{TWCC: on})
+		v, d := connect(t, e, wish{video: true, extensions: []string{uri}}, PeerConfig{})
+		_, _, err := d.WriteFrame(f, 0, false)
+		must(t, err)
+		packets, _ := v.receivePicture()
+		if got := len(packets[0].GetExtensionIDs()) == 1; got != on {
+			t.Fatalf("TWCC %v: numbered %v", on, got)
+		}
+		if got := strings.Contains(d.answer, "transport-wide-cc"); got != on {
+			t.Fatalf("TWCC %v: in the answer %v", on, got)
+		}
+	}
+}
+
+func TestKeyFrameWishes(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{video: true, audio: true}, PeerConfig{})
+	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
+	must(t, err)
+	_, _, err = d.WriteFrame(f, 0, false)
+	must(t, err)
+	ssrc := uint32(wait(t, v.tracks, "the track").SSRC())
+	for _, packet := range []rtcp.Packet{
+		&rtcp.PictureLossIndication{MediaSSRC: ssrc},
+		&rtcp.FullIntraRequest{MediaSSRC: ssrc, FIR: []rtcp.FIREntry{{SSRC: ssrc, SequenceNumber: 1}}},
+	} {
+		must(t, v.pc.WriteRTCP([]rtcp.Packet{packet}))
+		next[*messages.PeerKeyFrameWish](d)
+	}
+}
+
+func TestLostPacketIsSentAgain(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	var media int
+	lose := func(packet []byte) bool { // the second RTP packet, once (RFC 5761 4 tells RTP from RTCP)
+		if packet[0]>>6 == 2 && (packet[1] < 192 || packet[1] > 223) {
+			media++
+			return media == 2
+		}
+		return false
+	}
+	v, d := connect(t, e, wish{video: true, lose: lose}, PeerConfig{})
+	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
+	must(t, err)
+	_, _, err = d.WriteFrame(f, 0, false)
+	must(t, err)
+	var got [][]byte
+	for range f.Payloads {
+		got = append(got, wait(t, v.packets["video"], "a packet or its retransmission").Payload)
+	}
+	if bytes.Equal(got[1], f.Payloads[1]) {
+		t.Fatal("nothing was lost")
+	}
+	for i, payload := range f.Payloads {
+		if !slices.ContainsFunc(got, func(b []byte) bool { return bytes.Equal(b, payload) }) {
+			t.Fatalf("packet %d never arrived", i)
+		}
+	}
+}
+
+func TestTalkBackIsCounted(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{video: true, talk: true}, PeerConfig{})
+	if !strings.Contains(d.answer, "a=sendrecv") {
+		t.Fatal("the answer does not take the viewer's audio")
+	}
+	sequence := uint16(0)
+	eventually(t, "ten packets of the microphone", func() bool {
+		must(t, v.talk.WriteRTP(&rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: uint32(sequence) * 960},
+			Payload: []byte{0x08, 1, 2},
+		}))
+		sequence++
+		return d.Received().AudioPackets >= 10
+	})
+}
+
+func TestThreeViewersShareOneSocket(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
+	must(t, err)
+	ports := map[string]bool{}
+	var viewers []*viewer
+	var devices []*device
+	for range 3 {
+		v, d := connect(t, e, wish{video: true}, PeerConfig{})
+		viewers, devices = append(viewers, v), append(devices, d)
+		for _, line := range candidateLines(d.answer) {
+			ports[strings.Fields(line)[5]] = true
+		}
+	}
+	if len(ports) != 1 {
+		t.Fatalf("host candidates on ports %v, want one shared port", ports)
+	}
+	ssrcs := map[uint32]bool{}
+	for i := range viewers {
+		_, _, err := devices[i].WriteFrame(f, 0, false)
+		must(t, err)
+		packets, nals := viewers[i].receivePicture()
+		if want := nalUnits(f.Unit.Data); !slices.EqualFunc(nals, want, bytes.Equal) {
+			t.Fatalf("viewer %d gets another picture", i)
+		}
+		ssrcs[packets[0].SSRC] = true
+	}
+	if len(ssrcs) != 3 {
+		t.Fatalf("%d SSRCs for three viewers", len(ssrcs))
+	}
+}

@@ -1,0 +1,129 @@
+package rtc
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
+)
+
+// dialMax bounds one name look-up and one TCP connect to a TURN server.
+const dialMax = 5 * time.Second
+
+// network is one peer's access to the network besides the shared sockets: STUN and TURN. pion
+// dials and resolves without a context and closes only when both returned, so a TURN server that
+// does not answer would hold a leaving viewer's slot for minutes. cut ends all of it at once.
+type network struct {
+	*stdnet.Net
+	ctx context.Context
+	end context.CancelFunc
+
+	mu    sync.Mutex
+	conns []net.PacketConn // all that were opened; a handful, closing one twice is harmless
+}
+
+func newNetwork() (*network, error) {
+	std, err := stdnet.NewNet()
+	if err != nil {
+		return nil, fmt.Errorf("list network interfaces: %w", err)
+	}
+	n := &network{Net: std}
+	n.ctx, n.end = context.WithCancel(context.Background())
+	return n, nil
+}
+
+// cut cancels what is under way and closes every socket.
+func (n *network) cut() {
+	n.end()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, conn := range n.conns {
+		_ = conn.Close()
+	}
+}
+
+func (n *network) keep(conn net.PacketConn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.conns = append(n.conns, conn)
+}
+
+// ListenPacket implements transport.Net.
+func (n *network) ListenPacket(network, address string) (net.PacketConn, error) {
+	conn, err := n.Net.ListenPacket(network, address)
+	if err == nil {
+		n.keep(conn)
+	}
+	return conn, err
+}
+
+// ListenUDP implements transport.Net.
+func (n *network) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := n.Net.ListenUDP(network, local)
+	if err == nil {
+		n.keep(conn)
+	}
+	return conn, err
+}
+
+// DialTCP implements transport.Net.
+func (n *network) DialTCP(network string, local, remote *net.TCPAddr) (transport.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, dialMax)
+	defer cancel()
+	var dialer net.Dialer
+	if local != nil {
+		dialer.LocalAddr = local
+	}
+	conn, err := dialer.DialContext(ctx, network, remote.String())
+	if err != nil {
+		return nil, err
+	}
+	// Nothing is read or written before pion has the connection, so cutting it later is enough.
+	context.AfterFunc(n.ctx, func() { _ = conn.Close() })
+	return conn.(*net.TCPConn), nil
+}
+
+// ResolveUDPAddr implements transport.Net.
+func (n *network) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
+	ip, port, err := n.resolve(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &net.UDPAddr{IP: ip, Port: port}, nil
+}
+
+// ResolveTCPAddr implements transport.Net.
+func (n *network) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
+	ip, port, err := n.resolve(network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &net.TCPAddr{IP: ip, Port: port}, nil
+}
+
+// resolve looks a name up within dialMax, in the family that the network's last letter names.
+func (n *network) resolve(network, address string) (net.IP, int, error) {
+	ctx, cancel := context.WithTimeout(n.ctx, dialMax)
+	defer cancel()
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, 0, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, network, service)
+	if err != nil {
+		return nil, 0, err
+	}
+	family := "ip"
+	if last := network[len(network)-1:]; last == "4" || last == "6" {
+		family += last
+	}
+	ips, err := net.DefaultResolver.LookupIP(ctx, family, host)
+	if err != nil {
+		return nil, 0, err
+	}
+	return ips[0], port, nil
+}

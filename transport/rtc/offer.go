@@ -1,0 +1,102 @@
+package rtc
+
+import (
+	"strings"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/sdp/v3"
+)
+
+const (
+	offerBytesMax    = 64 << 10
+	offerSectionsMax = 32
+)
+
+// OfferError says why an offer cannot be answered. The reason never quotes the offer.
+type OfferError struct{ Reason string }
+
+func (e *OfferError) Error() string { return "offer refused: " + e.Reason }
+
+// offer is what we read from an SDP offer before pion does.
+type offer struct {
+	sdp     string
+	trickle bool                      // a=ice-options:trickle (RFC 8840 4.1.1)
+	receive map[messages.Track]string // mid of the first section in which the viewer receives the track
+}
+
+// readOffer checks what would otherwise fail late or not at all, with a reason for each.
+func readOffer(text string) (offer, error) {
+	o := offer{sdp: text, receive: map[messages.Track]string{}}
+	if len(text) > offerBytesMax {
+		return o, &OfferError{"it is longer than 64 KiB"}
+	}
+	var d sdp.SessionDescription
+	if err := d.UnmarshalString(text); err != nil {
+		return o, &OfferError{"it is not SDP (RFC 8866)"} // the parser's error quotes the text
+	}
+	switch {
+	case len(d.MediaDescriptions) == 0:
+		return o, &OfferError{"it has no media section"}
+	case len(d.MediaDescriptions) > offerSectionsMax:
+		return o, &OfferError{"it has more than 32 media sections"}
+	}
+	o.trickle = trickles(d.Attributes)
+	for _, m := range d.MediaDescriptions {
+		o.trickle = o.trickle || trickles(m.Attributes)
+		if err := o.readSection(&d, m); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func (o *offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
+	either := func(key string) (string, bool) { // RFC 8839 5.4, RFC 8122 5: session level counts for all
+		if v, ok := m.Attribute(key); ok {
+			return v, true
+		}
+		return d.Attribute(key)
+	}
+	mid, _ := m.Attribute(sdp.AttrKeyMID)
+	_, fingerprint := either("fingerprint")
+	_, ufrag := either("ice-ufrag")
+	_, password := either("ice-pwd")
+	setup, _ := either(sdp.AttrKeyConnectionSetup)
+	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
+		return nil // rejected by the offerer itself (RFC 3264 6)
+	}
+	switch {
+	case mid == "":
+		return &OfferError{"a media section has no a=mid; offer with BUNDLE (RFC 8843)"}
+	case !fingerprint:
+		return &OfferError{"it has no DTLS fingerprint (RFC 8827 6.5)"}
+	case !ufrag || !password:
+		return &OfferError{"it has no ICE credentials (RFC 8839 5.4)"}
+	case setup == "passive": // RFC 8842 5.2 asks for actpass
+		return &OfferError{"it insists on being the DTLS server; offer a=setup:actpass"}
+	}
+	_, sendOnly := m.Attribute(sdp.AttrKeySendOnly)
+	_, inactive := m.Attribute(sdp.AttrKeyInactive)
+	if sendOnly || inactive {
+		return nil
+	}
+	for _, track := range []messages.Track{messages.Video, messages.Audio} {
+		if _, have := o.receive[track]; !have && m.MediaName.Media == track.String() {
+			o.receive[track] = mid
+		}
+	}
+	return nil
+}
+
+func trickles(attributes []sdp.Attribute) bool {
+	for _, a := range attributes {
+		if a.Key == "ice-options" {
+			for option := range strings.FieldsSeq(a.Value) {
+				if option == "trickle" {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

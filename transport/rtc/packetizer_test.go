@@ -1,0 +1,92 @@
+package rtc
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtp/codecs"
+)
+
+func h264Unit(data []byte) *messages.AccessUnit {
+	return &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: data}
+}
+
+func TestPacketizerPutsParameterSetsIntoOnePayload(t *testing.T) {
+	z := NewPacketizer(10)
+	data := []byte{0, 0, 0, 1, 9, 0xf0 /* AUD */, 0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	f, err := z.Frame(h264Unit(data))
+	must(t, err)
+	want := [][]byte{
+		{0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 2},                        // STAP-A, RFC 6184 5.7.1
+		{0x7c, 0x85, 3, 4, 5, 6, 7, 8, 9, 10}, {0x7c, 0x45, 11, 12}, // FU-A, 5.8
+	}
+	if !slices.EqualFunc(f.Payloads, want, bytes.Equal) {
+		t.Fatalf("got % x\nwant % x", f.Payloads, want)
+	}
+}
+
+func TestPacketizerCountsPerTrack(t *testing.T) {
+	z := NewPacketizer(0)
+	audio := &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: []byte{8, 1}}
+	for i := range uint64(3) {
+		for _, unit := range []*messages.AccessUnit{h264Unit([]byte{0, 0, 1, 0x41, 0x80}), audio} {
+			f, err := z.Frame(unit)
+			must(t, err)
+			if f.Seq != i || f.Unit != unit {
+				t.Fatalf("%s frame %d has number %d", unit.Track, i, f.Seq)
+			}
+		}
+		for _, bad := range []*messages.AccessUnit{
+			h264Unit(nil), h264Unit([]byte{0, 0, 1, 9, 0xf0}), h264Unit([]byte{0, 0, 0, 1}),
+			{Track: messages.Audio, Codec: messages.Opus}, {Track: messages.Video, Codec: messages.H265, Data: []byte{0, 0, 1, 2}},
+		} {
+			if f, err := z.Frame(bad); err == nil {
+				t.Fatalf("%s unit % x gives %d payloads and no error", bad.Codec, bad.Data, len(f.Payloads))
+			}
+		}
+	}
+}
+
+func TestRTPTimeNeitherDriftsNorOverflows(t *testing.T) {
+	for _, c := range []struct {
+		pts  time.Duration
+		rate int64
+		want int64
+	}{
+		{0, 90_000, 0},
+		{time.Second / 30, 90_000, 3000},
+		{2 * time.Second / 30, 90_000, 6000},
+		{20 * time.Millisecond, 48_000, 960},
+		{1000 * 24 * time.Hour, 90_000, 1000 * 24 * 3600 * 90_000},
+	} {
+		if got := rtpTime(c.pts, c.rate); got != c.want {
+			t.Errorf("%v at %d Hz is %d, want %d", c.pts, c.rate, got, c.want)
+		}
+	}
+}
+
+func FuzzPacketizer(f *testing.F) {
+	f.Add([]byte{0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3}, 30)
+	f.Add([]byte{0, 0, 1, 0, 0, 1, 0, 0, 0, 1}, 5)
+	f.Fuzz(func(t *testing.T, data []byte, mtu int) {
+		z := NewPacketizer(max(mtu, 3)) // below, an FU-A payload has no room for a byte
+		unit := h264Unit(bytes.Clone(data))
+		frame, err := z.Frame(unit)
+		if !bytes.Equal(unit.Data, data) {
+			t.Fatal("the unit was written to")
+		}
+		if err != nil {
+			return
+		}
+		var d codecs.H264Packet
+		for _, payload := range frame.Payloads {
+			if len(payload) == 0 || len(payload) > int(z.payloadMax) {
+				t.Fatalf("payload of %d bytes, at most %d are allowed", len(payload), z.payloadMax)
+			}
+			_, _ = d.Unmarshal(payload) // what was no NAL unit before is none after; it must not panic
+		}
+	})
+}

@@ -1,0 +1,232 @@
+package rtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/webrtc/v4"
+	"go.uber.org/zap"
+)
+
+const (
+	eventsMax = 64 // events that wait for Read; further ones make pion's goroutine wait
+
+	remoteCandidatesMax = 100 // a viewer on many interfaces gathers some 30
+
+	// closeGraceMax is how long Close waits for goodbyes (TURN deallocation above all) before it
+	// cuts the network under them.
+	closeGraceMax = 500 * time.Millisecond
+)
+
+// ErrClosed is returned by the methods of a Peer after Close.
+var ErrClosed = errors.New("peer is closed")
+
+// Peer is the connection to one viewer. Read, ReadReports and WriteFrame have one caller each;
+// the other methods may be called from any goroutine.
+type Peer struct {
+	log          *zap.Logger
+	pc           *webrtc.PeerConnection
+	network      *network
+	hosts        int
+	dataChannels bool
+
+	// Set while Answer runs, read-only afterwards; nil: not negotiated.
+	tracks  [2]*track
+	senders [2]*webrtc.RTPSender
+
+	events    chan any
+	wished    atomic.Bool   // a key-frame wish waits in events
+	connected chan struct{} // closed when DTLS is done
+	closed    chan struct{}
+
+	received         receivedCounters
+	remoteCandidates atomic.Int64
+
+	closing   sync.Once
+	closeErr  error
+	callbacks sync.WaitGroup // pion's goroutines that run our code and that pion does not wait for
+
+	mu        sync.Mutex
+	shut      bool // no further call-back may begin
+	gone      bool // PeerGone was posted: it is the last word
+	announced bool // PeerConnected was posted
+	checking  time.Time
+	paired    time.Time
+
+	channels     map[string]*webrtc.DataChannel // newest per label
+	channelsOpen int
+}
+
+// listen subscribes to what pion reports.
+func (p *Peer) listen() {
+	p.pc.OnICEConnectionStateChange(p.onICEState)
+	p.pc.OnConnectionStateChange(p.onState)
+	p.pc.OnTrack(p.onTrack)
+	p.pc.OnDataChannel(p.onDataChannel)
+}
+
+// Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerGone,
+// *PeerData or *PeerKeyFrameWish.
+func (p *Peer) Read(ctx context.Context) (any, error) {
+	select {
+	case event := <-p.events:
+		if _, wish := event.(*messages.PeerKeyFrameWish); wish {
+			p.wished.Store(false)
+		}
+		return event, nil
+	case <-p.closed:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// post hands an event to Read and waits for room.
+func (p *Peer) post(event any) {
+	select {
+	case p.events <- event:
+	case <-p.closed:
+	}
+}
+
+// AddRemoteCandidate adds a trickled candidate of the viewer.
+func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
+	if p.remoteCandidates.Add(1) > remoteCandidatesMax {
+		return fmt.Errorf("add remote candidate: the viewer sent more than %d", remoteCandidatesMax)
+	}
+	err := p.pc.AddICECandidate(webrtc.ICECandidateInit{
+		Candidate: c.Candidate, SDPMid: c.SDPMid, SDPMLineIndex: c.SDPMLineIndex, UsernameFragment: c.UsernameFragment,
+	})
+	if err != nil {
+		return fmt.Errorf("add remote candidate: %w", err)
+	}
+	return nil
+}
+
+// WriteFrame sends one frame to this viewer and returns what went out, RTP headers and SRTP tags
+// included. The RTP time is a random base plus pts. stamp adds the capture time when the viewer
+// negotiated abs-capture-time. A track that was not negotiated gives 0, 0, nil.
+func (p *Peer) WriteFrame(f *messages.Frame, pts time.Duration, stamp bool) (packets, bytes int, err error) {
+	t := p.tracks[f.Unit.Track]
+	if t == nil {
+		return 0, 0, nil
+	}
+	return t.write(f, pts, stamp)
+}
+
+// Pair returns the types of the selected candidate pair, local first ("host/srflx"), or "".
+func (p *Peer) Pair() string {
+	pair, err := p.pc.SCTP().Transport().ICETransport().GetSelectedCandidatePair()
+	if err != nil || pair == nil {
+		return ""
+	}
+	return pair.Local.Typ.String() + "/" + pair.Remote.Typ.String()
+}
+
+// onICEState runs on the ICE agent's goroutine, one call at a time.
+func (p *Peer) onICEState(state webrtc.ICEConnectionState) {
+	now := time.Now()
+	p.mu.Lock()
+	var found time.Duration
+	switch {
+	case state == webrtc.ICEConnectionStateChecking && p.checking.IsZero():
+		p.checking = now
+	case state == webrtc.ICEConnectionStateConnected && p.paired.IsZero() && !p.checking.IsZero():
+		p.paired, found = now, now.Sub(p.checking)
+	}
+	p.mu.Unlock()
+	if found > 0 {
+		p.post(&messages.PeerPhase{Name: messages.PhaseFindPair, Took: found})
+	}
+}
+
+// onState runs on a goroutine of its own for each call, so states may overtake one another.
+func (p *Peer) onState(state webrtc.PeerConnectionState) {
+	if !p.enter() {
+		return
+	}
+	defer p.callbacks.Done()
+	switch state {
+	case webrtc.PeerConnectionStateConnected:
+		p.onConnected(time.Now())
+	case webrtc.PeerConnectionStateFailed:
+		p.onGone(p.failure())
+	case webrtc.PeerConnectionStateClosed:
+		p.onGone("closed by the viewer")
+	}
+}
+
+func (p *Peer) onConnected(now time.Time) {
+	p.mu.Lock()
+	first := !p.announced && !p.gone
+	p.announced = p.announced || first
+	handshake := now.Sub(p.paired)
+	p.mu.Unlock()
+	if !first {
+		return
+	}
+	close(p.connected)
+	p.post(&messages.PeerPhase{Name: messages.PhaseDTLSHandshake, Took: handshake})
+	p.post(&messages.PeerConnected{Pair: p.Pair()})
+	p.drainAudioReports()
+}
+
+func (p *Peer) onGone(reason string) {
+	p.mu.Lock()
+	first := !p.gone
+	p.gone = true
+	p.mu.Unlock()
+	if first {
+		p.post(&messages.PeerGone{Reason: reason})
+	}
+}
+
+// failure says why the connection failed.
+func (p *Peer) failure() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.announced:
+		return "the viewer does not answer any more"
+	case p.paired.IsZero():
+		return "no candidate pair works"
+	default:
+		return "the DTLS handshake failed"
+	}
+}
+
+// enter counts a call-back in; false when the peer is being closed.
+func (p *Peer) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return false
+	}
+	p.callbacks.Add(1)
+	return true
+}
+
+// Close ends the connection, releases Read and ReadReports, and waits until nothing of the peer runs
+// any more, except pion's receivers, which end by themselves a moment later. The wait is bounded:
+// what says goodbye for longer than half a second loses its network.
+func (p *Peer) Close() error {
+	p.closing.Do(func() {
+		p.mu.Lock()
+		p.shut = true
+		p.mu.Unlock()
+		close(p.closed)
+		timer := time.AfterFunc(closeGraceMax, p.network.cut)
+		if err := p.pc.GracefulClose(); err != nil {
+			p.closeErr = fmt.Errorf("close peer connection: %w", err)
+		}
+		timer.Stop()
+		p.network.cut()
+		p.callbacks.Wait()
+	})
+	return p.closeErr
+}

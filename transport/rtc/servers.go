@@ -1,0 +1,48 @@
+package rtc
+
+import (
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/stun/v3"
+	"github.com/pion/webrtc/v4"
+	"go.uber.org/zap"
+)
+
+// iceServers picks the URLs that pion may use: every STUN URL, and of each TURN server the first
+// over UDP and the first over TCP or TLS. pion allocates once per URL and peer, and AWS allows 50
+// allocations per channel (performance.md, "What pion 4.2.20 cannot do").
+func iceServers(servers []messages.IceServer, log *zap.Logger) []webrtc.ICEServer {
+	var picked []webrtc.ICEServer
+	for _, server := range servers {
+		var urls []string
+		var haveUDP, haveTCP bool
+		for _, url := range server.URLs {
+			uri, err := stun.ParseURI(url)
+			if err != nil {
+				log.Debug("ICE server URL skipped: cannot be parsed", zap.Error(err))
+				continue
+			}
+			switch {
+			case uri.Scheme == stun.SchemeTypeSTUN:
+				urls = append(urls, url)
+			case uri.Scheme == stun.SchemeTypeSTUNS:
+				log.Debug("ICE server URL skipped: STUN over TLS finds no UDP address")
+			case server.Username == "" || server.Password == "":
+				log.Debug("ICE server URL skipped: TURN without credentials")
+			case uri.Scheme == stun.SchemeTypeTURNS && uri.Proto == stun.ProtoTypeUDP:
+				log.Debug("ICE server URL skipped: TURN over DTLS") // kvs-protocol.md 5
+			case uri.Proto == stun.ProtoTypeUDP && !haveUDP:
+				haveUDP = true
+				urls = append(urls, url)
+			case uri.Proto == stun.ProtoTypeTCP && !haveTCP:
+				haveTCP = true
+				urls = append(urls, url)
+			}
+		}
+		if len(urls) > 0 {
+			picked = append(picked, webrtc.ICEServer{
+				URLs: urls, Username: server.Username, Credential: server.Password,
+			})
+		}
+	}
+	return picked
+}

@@ -1,0 +1,203 @@
+package rtc
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"go.uber.org/zap"
+)
+
+// addressGoneMax is how long the socket of an address that the machine no longer has is kept. An
+// address often comes back within seconds (Wi-Fi roaming), and viewers on it then go on.
+const addressGoneMax = time.Minute
+
+// socketBufferBytes is asked of the kernel for each socket: a key frame to ten viewers at once.
+const socketBufferBytes = 1 << 20
+
+// sockets are the UDP sockets that all peers' host candidates share, one per local address: a
+// socket on an unspecified address would let the kernel choose the source address of each answer,
+// and ICE tells pairs apart by it. It is the ice.UDPMux of every peer.
+//
+// Addresses come and go while a device runs, so refresh looks before each offer is answered.
+type sockets struct {
+	bind     netip.AddrPort // as configured; unspecified: every local address
+	loopback bool
+	log      *zap.Logger
+
+	mu     sync.Mutex
+	open   map[netip.Addr]*socket
+	closed bool
+}
+
+type socket struct {
+	*ice.UDPMuxDefault
+	seen time.Time // when the machine last had the address
+}
+
+func openSockets(listen string, loopback bool, log *zap.Logger) (*sockets, error) {
+	if listen == "" {
+		listen = ":0"
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("parse UDP listen address: %w", err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("parse UDP port %q: not a number from 0 to 65535", port)
+	}
+	addr := netip.IPv6Unspecified() // both families
+	if host != "" {
+		if addr, err = netip.ParseAddr(host); err != nil {
+			return nil, fmt.Errorf("parse UDP listen host %q: use an IP address or nothing", host)
+		}
+	}
+	s := &sockets{
+		bind: netip.AddrPortFrom(addr.Unmap(), uint16(number)), loopback: loopback, log: log,
+		open: map[netip.Addr]*socket{},
+	}
+	return s, s.refresh(time.Now())
+}
+
+// refresh opens sockets for addresses that are new and closes those of addresses long gone. It
+// fails only when an address was asked for by name, because a device without any network address
+// yet will get one.
+func (s *sockets) refresh(now time.Time) error {
+	addresses, err := s.addresses()
+	if err != nil {
+		return fmt.Errorf("list network addresses: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
+	}
+	for _, addr := range addresses {
+		if known, ok := s.open[addr]; ok {
+			known.seen = now
+			continue
+		}
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, s.bind.Port())))
+		if err != nil {
+			if !s.bind.Addr().IsUnspecified() {
+				return fmt.Errorf("listen on UDP %s: %w", s.bind, err)
+			}
+			s.log.Warn("cannot listen on a network address; viewers will not reach the device there",
+				zap.Stringer("address", addr), zap.Error(err))
+			continue
+		}
+		_ = conn.SetReadBuffer(socketBufferBytes) // the kernel gives what it allows
+		_ = conn.SetWriteBuffer(socketBufferBytes)
+		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: stackLog{s.log}.NewLogger("mux")})
+		s.open[addr] = &socket{UDPMuxDefault: mux, seen: now}
+	}
+	for addr, known := range s.open {
+		if now.Sub(known.seen) > addressGoneMax {
+			_ = known.Close()
+			delete(s.open, addr)
+		}
+	}
+	return nil
+}
+
+// addresses lists the local addresses to listen on. Link-local IPv6 addresses are left out: they
+// need a zone, which a candidate cannot carry.
+func (s *sockets) addresses() ([]netip.Addr, error) {
+	if !s.bind.Addr().IsUnspecified() {
+		return []netip.Addr{s.bind.Addr()}, nil
+	}
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var found []netip.Addr
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || (i.Flags&net.FlagLoopback != 0 && !s.loopback) {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // the interface went away meanwhile
+		}
+		for _, a := range addrs {
+			prefix, err := netip.ParsePrefix(a.String())
+			addr := prefix.Addr().Unmap()
+			if err != nil || addr.IsLinkLocalUnicast() && addr.Is6() || s.bind.Addr().Is4() && !addr.Is4() {
+				continue
+			}
+			found = append(found, addr)
+		}
+	}
+	return found, nil
+}
+
+// current returns the sockets whose address the machine had at the last refresh.
+func (s *sockets) current() []*socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var latest time.Time
+	for _, known := range s.open {
+		if known.seen.After(latest) {
+			latest = known.seen
+		}
+	}
+	var now []*socket
+	for _, known := range s.open {
+		if known.seen.Equal(latest) {
+			now = append(now, known)
+		}
+	}
+	return now
+}
+
+// GetListenAddresses implements ice.UDPMux: the addresses of a new peer's host candidates.
+func (s *sockets) GetListenAddresses() []net.Addr {
+	var addrs []net.Addr
+	for _, known := range s.current() {
+		addrs = append(addrs, known.LocalAddr())
+	}
+	return addrs
+}
+
+// GetConn implements ice.UDPMux.
+func (s *sockets) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
+	local, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return nil, fmt.Errorf("get ICE socket: %T is no UDP address", addr)
+	}
+	s.mu.Lock()
+	known, ok := s.open[local.AddrPort().Addr().Unmap()]
+	s.mu.Unlock()
+	if !ok {
+		return nil, fmt.Errorf("get ICE socket: %w", net.ErrClosed)
+	}
+	return known.GetConn(ufrag, addr)
+}
+
+// RemoveConnByUfrag implements ice.UDPMux.
+func (s *sockets) RemoveConnByUfrag(ufrag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.open {
+		known.RemoveConnByUfrag(ufrag)
+	}
+}
+
+// Close implements ice.UDPMux.
+func (s *sockets) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	var errs []error
+	for addr, known := range s.open {
+		errs = append(errs, known.Close())
+		delete(s.open, addr)
+	}
+	return errors.Join(errs...)
+}
