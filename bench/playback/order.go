@@ -1,0 +1,120 @@
+package playback
+
+import "time"
+
+const (
+	gapPatience = time.Second // how long a retransmission may take before a gap counts as lost
+	waitingMax  = 2048        // packets that wait behind a gap
+)
+
+// order puts the packets of a track back in sequence, so that retransmissions fill gaps. A gap that
+// nothing fills is given up: its packets count as lost, and the next packet comes with gap set.
+type order struct {
+	opens func(Packet) bool // can the track start with this packet?
+
+	started  bool
+	any      bool
+	newest   uint64 // highest sequence number so far, extended past 16 bits
+	next     uint64 // the one to emit next
+	waiting  map[uint64]Packet
+	gapSince time.Time
+
+	lost uint64
+	late uint64 // of no use: twice, after they had been given up, or before the start
+}
+
+// push takes a packet as it came and emits what is in order now.
+func (o *order) push(now time.Time, p Packet, emit func(p Packet, gap bool)) {
+	seq := o.extend(p.seq)
+	if _, twice := o.waiting[seq]; twice || o.started && seq < o.next {
+		o.late++
+		return
+	}
+	if o.waiting == nil {
+		o.waiting = make(map[uint64]Packet)
+	}
+	if len(o.waiting) == 0 {
+		o.gapSince = now
+	}
+	o.waiting[seq] = p
+	if !o.started && !o.start() {
+		return
+	}
+	o.release(now, emit)
+	if len(o.waiting) > 0 && (now.Sub(o.gapSince) > gapPatience || len(o.waiting) > waitingMax) {
+		first := o.lowest()
+		o.lost += first - o.next
+		o.next = first
+		p := o.take()
+		emit(p, true)
+		o.release(now, emit)
+	}
+}
+
+// start finds the first packet of a picture that needs nothing before it. What came earlier belongs
+// to pictures that nobody can decode.
+func (o *order) start() bool {
+	found := false
+	for seq, p := range o.waiting {
+		if o.opens(p) && (!found || seq < o.next) {
+			o.next, found = seq, true
+		}
+	}
+	if !found {
+		if len(o.waiting) > waitingMax {
+			delete(o.waiting, o.lowest())
+		}
+		return false
+	}
+	for seq := range o.waiting {
+		if seq < o.next {
+			delete(o.waiting, seq)
+			o.late++
+		}
+	}
+	o.started = true
+	return true
+}
+
+func (o *order) release(now time.Time, emit func(p Packet, gap bool)) {
+	moved := false
+	for {
+		if _, ok := o.waiting[o.next]; !ok {
+			break
+		}
+		emit(o.take(), false)
+		moved = true
+	}
+	if moved {
+		o.gapSince = now // of the next gap, if packets still wait
+	}
+}
+
+func (o *order) take() Packet {
+	p := o.waiting[o.next]
+	delete(o.waiting, o.next)
+	o.next++
+	return p
+}
+
+func (o *order) lowest() uint64 {
+	first := true
+	var low uint64
+	for seq := range o.waiting {
+		if first || seq < low {
+			low, first = seq, false
+		}
+	}
+	return low
+}
+
+// extend counts sequence numbers past their 16 bits (RFC 3550 section A.1).
+func (o *order) extend(seq uint16) uint64 {
+	if !o.any {
+		o.any, o.newest = true, 1<<32|uint64(seq) // leaves room below for what was overtaken
+		return o.newest
+	}
+	ext := o.newest + uint64(int64(int16(seq-uint16(o.newest))))
+	o.newest = max(o.newest, ext)
+	return ext
+}

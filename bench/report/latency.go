@@ -1,0 +1,44 @@
+package report
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+const (
+	latencyMax    = time.Hour
+	latencyDigits = 3 // significant digits that a quantile keeps
+)
+
+// Latency collects durations and tells their quantiles. The zero value is empty. It is not for
+// concurrent use.
+type Latency struct {
+	hist *hdrhistogram.Histogram
+}
+
+// Record adds one duration, in microseconds; negative ones count as 0, those over an hour as an hour.
+func (l *Latency) Record(d time.Duration) {
+	if l.hist == nil {
+		l.hist = hdrhistogram.New(1, latencyMax.Microseconds(), latencyDigits)
+	}
+	// The value lies in the histogram's range, so that it cannot be refused.
+	_ = l.hist.RecordValue(min(max(d, 0), latencyMax).Microseconds())
+}
+
+// Count returns how many durations there are.
+func (l *Latency) Count() int64 {
+	if l.hist == nil {
+		return 0
+	}
+	return l.hist.TotalCount()
+}
+
+// Quantile returns the duration that a share q (0 to 1) of all does not exceed, as a field's value:
+// nil when nothing was recorded.
+func (l *Latency) Quantile(q float64) any {
+	if l.Count() == 0 {
+		return nil
+	}
+	return time.Duration(l.hist.ValueAtQuantile(q*100)) * time.Microsecond
+}

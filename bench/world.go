@@ -1,0 +1,178 @@
+package bench
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/media"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+const (
+	worldChannel   = "heliograph-world"
+	freeLoopback   = "127.0.0.1:0"
+	readyWithin    = 15 * time.Second
+	readyEvery     = 10 * time.Millisecond
+	stopWithin     = 10 * time.Second
+	viewersDefault = 10
+)
+
+// WorldConfig says what world to start. The zero value is a service without rate limits that keeps
+// nothing, and a device that sends the built-in sample to ten viewers.
+type WorldConfig struct {
+	Viewers   int          // the device admits so many; default 10
+	AWSLimits bool         // the service keeps to AWS's limits, and the device paces itself
+	Dir       string       // the service's data directory; empty: nothing is kept
+	Source    media.Source // default: the built-in sample
+	Log       *zap.Logger
+}
+
+// World is a service and a device in this process, on free loopback ports.
+type World struct {
+	Service *service.Service
+	Device  *device.Device
+	Channel string
+
+	service service.Config // as it was started, with the ports it took
+}
+
+// StartWorld returns when the device waits for viewers. ctx bounds the start only.
+func StartWorld(ctx context.Context, cfg WorldConfig) (_ *World, err error) {
+	if cfg.Source == nil {
+		if cfg.Source, err = media.NewSample(); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Viewers == 0 {
+		cfg.Viewers = viewersDefault
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	w := &World{Channel: worldChannel}
+	w.service = service.Config{
+		Dir: cfg.Dir, Public: freeLoopback, Local: freeLoopback, RelayUDP: freeLoopback, RelayTCP: freeLoopback,
+		Limits: service.Limits{Unlimited: !cfg.AWSLimits}, Log: cfg.Log.Named("service"),
+	}
+	if err := w.startService(ctx); err != nil {
+		return nil, err
+	}
+	w.Device, err = device.Start(device.Config{
+		Channel: w.Channel, Region: w.Service.Region, ControlPlane: w.Service.PublicURL, RootCAs: w.Service.CA,
+		Credentials: w.credentials(), Source: cfg.Source, ViewersMax: cfg.Viewers,
+		ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: !cfg.AWSLimits, Log: cfg.Log.Named("device"),
+	})
+	if err == nil {
+		err = w.awaitReady(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start embedded device: %w", err), w.Stop())
+	}
+	return w, nil
+}
+
+func (w *World) startService(ctx context.Context) (err error) {
+	if w.Service, err = service.Start(ctx, w.service); err != nil {
+		return fmt.Errorf("start embedded service: %w", err)
+	}
+	w.service.Public = strings.TrimPrefix(w.Service.PublicURL, "https://")
+	w.service.Local = strings.TrimPrefix(w.Service.LocalURL, "http://")
+	return nil
+}
+
+// RestartService stops the service and starts it again where it was, as an update of it does. With
+// WorldConfig.Dir it knows its channels and keys again.
+func (w *World) RestartService(ctx context.Context) error {
+	if err := w.Service.Stop(ctx); err != nil {
+		return fmt.Errorf("stop embedded service: %w", err)
+	}
+	return w.startService(ctx)
+}
+
+func (w *World) credentials() aws.Provider {
+	c := w.Service.Credentials
+	return aws.Static(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
+}
+
+// awaitReady asks until the session is open: there is nobody who would tell.
+func (w *World) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	again := time.NewTicker(readyEvery)
+	defer again.Stop()
+	for {
+		err := w.Device.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case failed := <-w.Device.Failed():
+			return failed
+		case <-ctx.Done():
+			return fmt.Errorf("not ready within %v: %w", readyWithin, err)
+		}
+	}
+}
+
+// Viewer is the configuration of a viewer of this world.
+func (w *World) Viewer(number int, clientID string) ViewerConfig {
+	return ViewerConfig{
+		Number: number, ClientID: clientID, Channel: w.Channel, Region: w.Service.Region,
+		ControlPlane: w.Service.PublicURL, RootCAs: w.Service.CA, Credentials: w.credentials(), LoopbackOnly: true,
+	}
+}
+
+// CandidatesDropped tells how many candidates the device could not send or take.
+func (w *World) CandidatesDropped(ctx context.Context) (uint64, error) {
+	s, err := w.Device.Session(ctx)
+	return s.CandidatesDropped, err
+}
+
+// Stop ends the device, then the service.
+func (w *World) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var err error
+	if w.Device != nil {
+		err = w.Device.Stop(ctx)
+	}
+	return errors.Join(err, w.Service.Stop(ctx))
+}
+
+// readRoots reads a PEM file of trusted roots; nil, the system's, when there is no file.
+func readRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read CA file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read CA file %s: no PEM certificate in it", file)
+	}
+	return pool, nil
+}
+
+// onLoopback tells whether an endpoint is on this machine, and so its device may be.
+func onLoopback(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+}
