@@ -56,6 +56,51 @@ func TestPostIsNeverRefusedAndWaitsItsTurn(t *testing.T) {
 	}
 }
 
+// The lane is full and stays full. An edge that posts from two goroutines gets one message in, beyond
+// the bound, and not the other; both arrive in the end.
+func TestPostHasOneCreditBeyondTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type posted int
+		begin, gate := make(chan struct{}), make(chan struct{})
+		var arrived atomic.Int64
+		sys := launch(t, Lanes{Control: 2}, func(sys *System, ctx actor.Context) {
+			switch ctx.Message().(type) {
+			case *actor.Started:
+				NewEdges(sys, ctx).Open("reader", func(e *Edge) error {
+					<-begin
+					var g Group
+					g.Go("one", func() error { return e.Post(posted(1)) })
+					g.Go("two", func() error { return e.Post(posted(2)) })
+					return g.Wait()
+				})
+			case string:
+				<-gate
+			case posted:
+				arrived.Add(1)
+			case *EdgeEnded:
+				if err := ctx.Message().(*EdgeEnded).Err; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		sys.Tell("root", "block")
+		synctest.Wait()
+		sys.Tell("root", 1)
+		sys.Tell("root", 2)
+		close(begin)
+		synctest.Wait()
+		if stats := statsOf(t, sys, "root"); stats.Depth != 2+1 || stats.Overflow != 0 {
+			t.Errorf("got %+v, want the two of the lane and one beyond the bound", stats)
+		}
+		close(gate)
+		synctest.Wait()
+		if arrived.Load() != 2 {
+			t.Errorf("%d posted messages arrived, want 2", arrived.Load())
+		}
+		halt(t, sys)
+	})
+}
+
 func TestPostReturnsOnlyWhenProcessed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})

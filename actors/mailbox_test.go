@@ -2,6 +2,7 @@ package actors
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,8 @@ func hammer(sys *System, path string, senders int, quit <-chan struct{}) (sent *
 			}
 			sent.Add(1)
 			switch {
-			case i%50 == 49:
+			case i%50 == 0:
+				runtime.Gosched() // on one processor: the actors make room for the bomb
 				sys.proto.Root.Send(pid, "bomb")
 			case i%2 == 0:
 				sys.proto.Root.Send(pid, i)

@@ -7,14 +7,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// iceServers picks the URLs that pion may use: every STUN URL, and of each TURN server the first
-// over UDP and the first over TCP or TLS. pion allocates once per URL and peer, and AWS allows 50
-// allocations per channel (performance.md, "What pion 4.2.20 cannot do").
+// iceServers picks the URLs that pion may use: every STUN URL, and of all TURN URLs the first over
+// UDP and the first over TCP or TLS. pion allocates once per URL and peer, and AWS allows 50
+// allocations per channel (performance.md, "What pion 4.2.20 cannot do"): ten viewers that took two of
+// each server's would leave none for the viewers themselves.
 func iceServers(servers []messages.IceServer, log *zap.Logger) []webrtc.ICEServer {
 	var picked []webrtc.ICEServer
+	var haveUDP, haveTCP bool
 	for _, server := range servers {
 		var urls []string
-		var haveUDP, haveTCP bool
 		for _, url := range server.URLs {
 			uri, err := stun.ParseURI(url)
 			if err != nil {
