@@ -38,7 +38,7 @@ test: ## run the tests, with the race detector where a C compiler is present
 NODE_STAMP := bench/e2e/node_modules/.package-lock.json
 
 $(NODE_STAMP): bench/e2e/package-lock.json
-	cd bench/e2e && npm ci --no-audit --no-fund
+	cd bench/e2e && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: e2e

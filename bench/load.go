@@ -131,7 +131,7 @@ func (c LoadConfig) target(ctx context.Context, progress io.Writer) (target, err
 		fmt.Fprintf(progress, "embedded service and device are ready; %s\n", limits)
 		return target{w.Viewer(0, ""), w.CandidatesDropped, w.Stop}, nil
 	}
-	roots, err := readRoots(c.CAFile)
+	roots, err := aws.ReadRoots(c.CAFile)
 	if err != nil {
 		return target{}, err
 	}
@@ -142,7 +142,7 @@ func (c LoadConfig) target(ctx context.Context, progress io.Writer) (target, err
 	return target{
 		viewer: ViewerConfig{
 			Channel: c.Channel, Region: c.Region, ControlPlane: c.Endpoint, RootCAs: roots,
-			Credentials: provider, Loopback: onLoopback(c.Endpoint),
+			Credentials: provider, Loopback: aws.OnLoopback(c.Endpoint),
 		},
 		dropped: func(context.Context) (uint64, error) { return 0, nil }, // a device elsewhere keeps its counters
 		stop:    func() error { return nil },

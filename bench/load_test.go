@@ -62,15 +62,7 @@ func TestLoadEmbedded(t *testing.T) {
 func TestLoadFindsAServiceElsewhere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	w, err := StartWorld(ctx, WorldConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	w := startWorld(t, ctx, WorldConfig{})
 	roots := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(roots, w.Service.CAPEM, 0o600); err != nil {
 		t.Fatal(err)
@@ -112,15 +104,7 @@ func playing(t *testing.T, ctx context.Context, group *actors.Group, cfg ViewerC
 func TestViewersComeAndGo(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	w, err := StartWorld(ctx, WorldConfig{Viewers: 2, AWSLimits: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	w := startWorld(t, ctx, WorldConfig{Viewers: 2, AWSLimits: true})
 	var group actors.Group
 	viewing, leave := context.WithCancel(ctx)
 	defer leave()
@@ -172,15 +156,7 @@ func await(t *testing.T, ctx context.Context, holds func() bool, what string) {
 func TestViewerTellsWhyItCannotJoin(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	w, err := StartWorld(ctx, WorldConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := w.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
+	w := startWorld(t, ctx, WorldConfig{})
 	run := func(cfg ViewerConfig) error {
 		v, err := NewViewer(cfg)
 		if err != nil {

@@ -2,12 +2,8 @@ package bench
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -149,30 +145,4 @@ func (w *World) Stop() error {
 		err = w.Device.Stop(ctx)
 	}
 	return errors.Join(err, w.Service.Stop(ctx))
-}
-
-// readRoots reads a PEM file of trusted roots; nil, the system's, when there is no file.
-func readRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read CA file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA file %s: no PEM certificate in it", file)
-	}
-	return pool, nil
-}
-
-// onLoopback tells whether an endpoint is on this machine, and so its device may be.
-func onLoopback(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 }

@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net/netip"
-	"net/url"
 	"os"
 
 	"go.uber.org/zap"
@@ -51,7 +48,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	if err != nil {
 		return device.Config{}, err
 	}
-	roots, err := readRoots(c.CAFile)
+	roots, err := aws.ReadRoots(c.CAFile)
 	if err != nil {
 		return device.Config{}, err
 	}
@@ -62,7 +59,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Source: source, ViewersMax: c.ViewersMax,
-		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || onLoopback(c.Endpoint), RelayOnly: c.RelayOnly,
+		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
 	if c.PrintMetrics {
@@ -76,29 +73,4 @@ func openSource(name string) (media.Source, error) {
 		return nil, fmt.Errorf("open source %q: not known; use sample", name)
 	}
 	return media.NewSample()
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read CA file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA file %s: no PEM certificate in it", file)
-	}
-	return pool, nil
-}
-
-// onLoopback tells whether the endpoint is on this machine, and so its viewers may be.
-func onLoopback(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 }
