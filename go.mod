@@ -93,3 +93,5 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	google.golang.org/protobuf v1.36.10 // indirect
 )
+
+ignore ./bench/e2e/node_modules

@@ -68,7 +68,7 @@ func (c *credentials) fetch() {
 }
 
 func (c *credentials) onRetrieved(ctx actor.Context, msg *retrieved) {
-	c.failures = 0
+	c.fetching, c.failures = false, 0
 	c.current = &msg.set
 	c.metrics.phase(messages.PhaseGetCredentials, msg.set.Took)
 	ctx.Send(c.sys.PID(pathSession), c.current)
@@ -79,10 +79,10 @@ func (c *credentials) onRetrieved(ctx actor.Context, msg *retrieved) {
 }
 
 func (c *credentials) onFetchEnded(msg *actors.EdgeEnded) {
-	c.fetching = false
 	if msg.Err == nil {
-		return
+		return // it has posted its set
 	}
+	c.fetching = false
 	c.failures++
 	c.sys.Log().Warn("retrieve credentials failed, will try again", zap.Error(msg.Err), zap.Int("failures", c.failures))
 	c.edges.After(backOff(c.failures), &refreshDue{})

@@ -35,7 +35,7 @@ type config struct {
 
 	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none" group:"Operation"`
 	PrintMetrics bool   `flag:"print-metrics" env:"METRIC_PRINT_ENABLED" default:"false" help:"print every viewer's setup phases as a table"`
-	LogLevel     string `flag:"log-level" env:"AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
+	LogLevel     string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
 	LogFormat    string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
 }
 

@@ -18,7 +18,7 @@ import (
 // config adds to the load test what every program has.
 type config struct {
 	Load      bench.LoadConfig
-	LogLevel  string `flag:"log-level" env:"AWS_KVS_LOG_LEVEL" default:"error" help:"of the embedded service and device: debug, info, warn, error" group:"Operation"`
+	LogLevel  string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"error" help:"of the embedded service and device: debug, info, warn, error" group:"Operation"`
 	LogFormat string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
 }
 
