@@ -114,7 +114,8 @@ func NewSystem(name string, log *zap.Logger) *System {
 		empty:  make(chan struct{}),
 	}
 	s.proto = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(zapslog.NewHandler(s.log.Core(), zapslog.WithName(s.log.Name()+".proto")))
+		warnings := s.log.WithOptions(zap.IncreaseLevel(max(zap.WarnLevel, s.log.Level()))) // below that it talks of itself
+		return slog.New(zapslog.NewHandler(warnings.Core(), zapslog.WithName(s.log.Name()+".proto")))
 	}))
 	// proto.actor's own subscribers log the contents of dead letters and start goroutines to throttle
 	// that. Nobody else listens at this point, so a fresh stream is the whole change.

@@ -1,7 +1,9 @@
 package device
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -143,6 +145,7 @@ func (v *viewers) onCensusWanted(ctx actor.Context) {
 	for _, e := range v.table {
 		census.Viewers = append(census.Viewers, e.status)
 	}
+	slices.SortFunc(census.Viewers, func(a, b messages.ViewerStatus) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	ctx.Respond(census)
 }
 

@@ -2,7 +2,9 @@ package rtc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -16,7 +18,8 @@ const reportBytesMax = 1500
 
 // ReadReports pumps the RTCP that the viewer sends about our streams, which is what answers its
 // NACKs. A PLI or FIR (RFC 4585 6.3.1, RFC 5104 4.3.1) becomes an event; wishes that nobody has
-// read yet are merged. It returns when ctx ends or the peer is closed.
+// read yet are merged. It returns when ctx ends or the peer is closed, and nil when the viewer has
+// ended the connection: Read tells why.
 func (p *Peer) ReadReports(ctx context.Context) error {
 	select {
 	case <-p.connected:
@@ -51,6 +54,9 @@ func (p *Peer) ReadReports(ctx context.Context) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
 	return fmt.Errorf("read reports: %w", err)
 }
