@@ -249,11 +249,12 @@ func TestLogIsSeldomAndWithoutContents(t *testing.T) {
 	})
 }
 
-func TestProtoActorLogsThroughZap(t *testing.T) {
+func TestProtoActorWarnsThroughZap(t *testing.T) {
 	core, logs := observer.New(zapcore.DebugLevel)
-	NewSystem("camera", zap.New(core))
-	if lines := logs.FilterMessage("actor system started").All(); len(lines) != 1 || lines[0].LoggerName != "camera.proto" {
-		t.Errorf("got %v, want proto.actor's greeting under the name camera.proto", logs.All())
+	sys := NewSystem("camera", zap.New(core)) // it greets at the level info
+	sys.proto.Logger().Warn("beware")
+	if lines := logs.All(); len(lines) != 1 || lines[0].Message != "beware" || lines[0].LoggerName != "camera.proto" {
+		t.Errorf("got %v, want the warning alone, under the name camera.proto", lines)
 	}
 }
 
