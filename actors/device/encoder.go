@@ -13,12 +13,15 @@ import (
 
 // encoder owns the source, which runs in an edge, and passes each access unit to the fan-out. Many
 // viewers' wishes for a key frame become one. A source that ends is started again, with back-off;
-// the viewers stay.
+// the viewers stay: to them its times go on, and it begins with a key frame.
 type encoder struct {
 	*parts
 	edges    *actors.Edges
 	failures int
-	wishedAt time.Time // when the source was last asked for a key frame
+	began    time.Time     // when the source was started first
+	offset   time.Duration // from there to its present start
+	needKey  bool          // since its present start no key frame has come
+	wishedAt time.Time     // when the source was last asked for a key frame
 }
 
 // keyFrameWishEvery bounds how often the source is asked: one key frame answers every wish that
@@ -47,6 +50,10 @@ func (n *encoder) Receive(ctx actor.Context) {
 }
 
 func (n *encoder) run() {
+	if n.began.IsZero() {
+		n.began = time.Now()
+	}
+	n.offset, n.needKey = time.Since(n.began), true
 	n.edges.Open("source "+n.cfg.Source.Name(), func(e *actors.Edge) error {
 		err := n.cfg.Source.Run(e.Context(), func(u *messages.AccessUnit) error { return e.Post(u) })
 		if err == nil {
@@ -57,8 +64,17 @@ func (n *encoder) run() {
 }
 
 func (n *encoder) onUnit(ctx actor.Context, unit *messages.AccessUnit) {
+	if unit.Track == messages.Video {
+		n.needKey = n.needKey && !unit.KeyFrame
+		if n.needKey {
+			n.metrics.unitsEarly.Inc()
+			return
+		}
+	}
 	n.failures = 0
-	ctx.Send(n.sys.PID(pathFanout), unit)
+	shifted := *unit
+	shifted.PTS += n.offset
+	ctx.Send(n.sys.PID(pathFanout), &shifted)
 }
 
 func (n *encoder) onKeyFrameWish() {

@@ -26,6 +26,7 @@ type metrics struct {
 	candidatesEarly  prometheus.Counter
 	dataDropped      prometheus.Counter
 	unitsBad         prometheus.Counter
+	unitsEarly       prometheus.Counter
 	groupsLetGo      prometheus.Counter
 	wishesMerged     prometheus.Counter
 	keyFramesAsked   prometheus.Counter
@@ -55,12 +56,13 @@ func newMetrics(sys *actors.System) *metrics {
 		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held."),
 		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
 		unitsBad:         counter("access_units_bad_total", "Access units that could not be packetised."),
+		unitsEarly:       counter("access_units_early_total", "Video of a source that just started, before its first key frame."),
 		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
 		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
 		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
 	}
 	m.registry.MustRegister(m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.groupsLetGo, m.wishesMerged,
+		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.sessionState(stateIdle)
 	return m
