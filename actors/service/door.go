@@ -58,6 +58,60 @@ func (d *door) DeleteChannel(ctx context.Context, m *messages.DeleteChannel) err
 	return err
 }
 
+func (d *door) UpdateChannel(ctx context.Context, m *messages.UpdateChannel) error {
+	_, err := ask[*messages.ChannelInfo](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) Endpoint(ctx context.Context, m *messages.EndpointWanted) error {
+	_, err := ask[*messages.ChannelInfo](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) ChangeTags(ctx context.Context, m *messages.ChangeTags) error {
+	_, err := ask[*messages.Tags](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) Tags(ctx context.Context, m *messages.TagsWanted) (*messages.Tags, error) {
+	return ask[*messages.Tags](ctx, d, registryPath, m)
+}
+
+func (d *door) Storage(ctx context.Context, m *messages.StorageWanted) (*messages.Storage, error) {
+	return ask[*messages.Storage](ctx, d, registryPath, m)
+}
+
+func (d *door) ChangeStorage(ctx context.Context, m *messages.ChangeStorage) error {
+	_, err := ask[*messages.Storage](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) Mapping(ctx context.Context, m *messages.MappingWanted) (*messages.Mapping, error) {
+	return ask[*messages.Mapping](ctx, d, registryPath, m)
+}
+
+func (d *door) CreateStream(ctx context.Context, m *messages.CreateStream) (*messages.StreamInfo, error) {
+	return ask[*messages.StreamInfo](ctx, d, registryPath, m)
+}
+
+func (d *door) DescribeStream(ctx context.Context, m *messages.DescribeStream) (*messages.StreamInfo, error) {
+	return ask[*messages.StreamInfo](ctx, d, registryPath, m)
+}
+
+func (d *door) ListStreams(ctx context.Context, m *messages.ListStreams) (*messages.StreamPage, error) {
+	return ask[*messages.StreamPage](ctx, d, registryPath, m)
+}
+
+func (d *door) UpdateStream(ctx context.Context, m *messages.UpdateStream) error {
+	_, err := ask[*messages.StreamInfo](ctx, d, registryPath, m)
+	return err
+}
+
+func (d *door) DeleteStream(ctx context.Context, m *messages.DeleteStream) error {
+	_, err := ask[*messages.StreamDeleted](ctx, d, registryPath, m)
+	return err
+}
+
 func (d *door) TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error) {
 	return ask[*messages.TurnServers](ctx, d, registryPath, m)
 }

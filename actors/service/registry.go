@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -29,6 +28,7 @@ const (
 type registry struct {
 	*world
 	edges    *actors.Edges
+	quotas   *quotas
 	inFlight int
 	waiting  []question
 }
@@ -45,7 +45,7 @@ type settled struct {
 	reply any
 }
 
-func newRegistry(w *world) *registry { return &registry{world: w} }
+func newRegistry(w *world) *registry { return &registry{world: w, quotas: newQuotas(w.limits)} }
 
 func (g *registry) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
@@ -57,6 +57,13 @@ func (g *registry) Receive(ctx actor.Context) {
 		g.settle(ctx, func(c context.Context) (any, error) { return g.describe(c, msg) })
 	case *messages.ListChannels:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.list(c, msg) })
+	case *messages.UpdateChannel:
+		g.settle(ctx, func(c context.Context) (any, error) { return g.update(c, msg) })
+	case *messages.EndpointWanted:
+		g.settle(ctx, func(c context.Context) (any, error) { return g.endpoint(c, msg) })
+	case *messages.ChangeTags, *messages.TagsWanted, *messages.StorageWanted, *messages.ChangeStorage, *messages.MappingWanted,
+		*messages.CreateStream, *messages.DescribeStream, *messages.ListStreams, *messages.UpdateStream, *messages.DeleteStream:
+		g.settle(ctx, g.resourceCall(msg))
 	case *messages.DeleteChannel:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.delete(c, msg) })
 	case *messages.TurnWanted:
@@ -69,6 +76,8 @@ func (g *registry) Receive(ctx actor.Context) {
 		g.settle(ctx, func(c context.Context) (any, error) { return g.overview(c) })
 	case *settled:
 		g.onSettled(ctx, msg)
+	case *sweepDue:
+		g.open(question{nil, g.sweep})
 	case *actors.EdgeEnded:
 		g.onEdgeEnded()
 	}
@@ -78,6 +87,9 @@ func (g *registry) Receive(ctx actor.Context) {
 func (g *registry) settle(ctx actor.Context, call func(context.Context) (any, error)) {
 	q := question{ctx.Sender(), call}
 	switch {
+	case !g.quotas.allow(g.quotaOf(ctx.Message())):
+		g.metrics.limited.WithLabelValues("requests").Inc()
+		ctx.Respond(refuse("ClientLimitExceededException", "Too many requests of this kind per second"))
 	case g.inFlight < storeCallsMax:
 		g.open(q)
 	case len(g.waiting) < storeCallsWaiting:
@@ -116,6 +128,9 @@ func (g *registry) onSettled(ctx actor.Context, msg *settled) {
 		return
 	}
 	switch reply := msg.reply.(type) {
+	case *messages.ChannelDeleted, *messages.StreamDeleted:
+		g.sweepLater()
+		ctx.Send(msg.asker, reply)
 	case *messages.Admit:
 		ctx.RequestWithCustomSender(ctx.Parent(), reply, msg.asker)
 	case *messages.TurnWanted:
@@ -132,11 +147,13 @@ func (g *registry) refusal(err error) *messages.Refused {
 	case errors.As(err, &refused):
 		return refused
 	case errors.Is(err, backplane.ErrNotFound):
-		return refuse("ResourceNotFoundException", "The requested channel is not found or not active")
+		return refuse("ResourceNotFoundException", "The requested resource is not found or not active")
 	case errors.Is(err, backplane.ErrExists):
-		return refuse("ResourceInUseException", "A channel of that name exists")
+		return refuse("ResourceInUseException", "A resource of that name exists")
+	case errors.Is(err, backplane.ErrTaken):
+		return refuse("ResourceInUseException", "The stream is mapped to another channel")
 	case errors.Is(err, backplane.ErrVersion):
-		return refuse("VersionMismatchException", "The version is not the channel's current one")
+		return refuse("VersionMismatchException", "The version is not the resource's current one")
 	}
 	g.sys.Log().Warn("store call failed", zap.Error(err))
 	return refuse("ServiceUnavailableException", "The store does not answer")
@@ -150,66 +167,124 @@ func (g *registry) create(ctx context.Context, m *messages.CreateChannel) (*mess
 	if ttl == 0 {
 		ttl = messageTTLDefault
 	}
-	arn := fmt.Sprintf("arn:aws:kinesisvideo:%s:%s:channel/%s/%013d", g.cfg.Region, g.cfg.Account, m.Name, now.UnixMilli())
-	made, err := g.back.CreateChannel(ctx, backplane.Channel{
-		ARN: arn, Name: m.Name, Type: "SINGLE_MASTER", Status: "ACTIVE",
-		Created: now, MessageTTL: ttl, Tags: m.Tags,
-	})
-	return info(made), err
+	c := backplane.Channel{Type: "SINGLE_MASTER", MessageTTL: ttl, Resource: backplane.Resource{
+		ARN: g.arn("channel", m.Name, now), Name: m.Name, Status: statusCreating, Created: now, Changed: now, Tags: m.Tags,
+	}}
+	made, err := g.back.CreateChannel(ctx, c, g.limits.ChannelsMax)
+	if errors.Is(err, backplane.ErrExists) {
+		if _, gone := g.channel(ctx, "", m.Name); errors.Is(gone, backplane.ErrNotFound) {
+			made, err = g.back.CreateChannel(ctx, c, g.limits.ChannelsMax)
+		}
+	}
+	if errors.Is(err, backplane.ErrFull) {
+		return nil, refuse("AccountChannelLimitExceededException", "The account has as many channels as it may have")
+	}
+	return g.info(made), err
 }
 
-func info(c backplane.Channel) *messages.ChannelInfo {
-	return &messages.ChannelInfo{ID: c.ID, ARN: c.ARN, Name: c.Name, Status: c.Status, Type: c.Type,
+func (g *registry) info(c backplane.Channel) *messages.ChannelInfo {
+	return &messages.ChannelInfo{ID: c.ID, ARN: c.ARN, Name: c.Name, Status: g.status(c.Resource), Type: c.Type,
 		Version: c.Version, Created: c.Created, MessageTTL: c.MessageTTL}
 }
 
-// find returns a channel by its ARN, which must be that of the channel which now has the name, or by its name.
-func (g *registry) find(ctx context.Context, arn, name string) (*messages.ChannelInfo, error) {
+// channel finds a channel by its ARN, which must be that of the channel which now has the name, or by its name.
+func (g *registry) channel(ctx context.Context, arn, name string) (backplane.Channel, error) {
 	if arn != "" {
-		part := strings.Split(arn, "/")
-		if len(part) != 3 {
-			return nil, backplane.ErrNotFound
+		kind, named := resourceOf(arn)
+		if name = named; kind != "channel" {
+			return backplane.Channel{}, backplane.ErrNotFound
 		}
-		name = part[1]
 	}
 	c, err := g.back.Channel(ctx, name)
 	if err == nil && arn != "" && c.ARN != arn {
+		return backplane.Channel{}, backplane.ErrNotFound
+	}
+	if err == nil && g.status(c.Resource) == statusDeleted {
+		_ = g.back.DeleteChannel(ctx, c.Name, c.Version) // somebody else's success is as good
+		return backplane.Channel{}, backplane.ErrNotFound
+	}
+	return c, err
+}
+
+// find returns a channel that can be used.
+func (g *registry) find(ctx context.Context, arn, name string) (*messages.ChannelInfo, error) {
+	c, err := g.channel(ctx, arn, name)
+	if err == nil && g.status(c.Resource) == statusDeleting {
 		err = backplane.ErrNotFound
 	}
-	return info(c), err
+	return g.info(c), err
 }
 
 func (g *registry) describe(ctx context.Context, m *messages.DescribeChannel) (*messages.ChannelInfo, error) {
-	return g.find(ctx, m.ARN, m.Name)
+	c, err := g.channel(ctx, m.ARN, m.Name)
+	return g.info(c), err
+}
+
+// endpoint refuses the storage session's of a channel that stores nothing; AWS's own error is not
+// published (kvs-protocol.md 1.4).
+func (g *registry) endpoint(ctx context.Context, m *messages.EndpointWanted) (*messages.ChannelInfo, error) {
+	c, err := g.channel(ctx, m.ARN, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := g.active(c.Resource); err != nil {
+		return nil, err
+	}
+	if m.Storage {
+		storage, err := g.storageOf(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if !storage.Enabled {
+			return nil, refuse("InvalidArgumentException", "WEBRTC needs a channel with media storage enabled")
+		}
+	}
+	return g.info(c), nil
+}
+
+func (g *registry) update(ctx context.Context, m *messages.UpdateChannel) (*messages.ChannelInfo, error) {
+	c, err := g.channel(ctx, m.ARN, "")
+	if err != nil {
+		return nil, err
+	}
+	c, err = g.back.UpdateChannel(ctx, c.Name, c.ARN, func(c *backplane.Channel) error {
+		if m.MessageTTL > 0 {
+			c.MessageTTL = m.MessageTTL
+		}
+		return g.begin(&c.Resource, m.Version, statusUpdating)
+	})
+	return g.info(c), err
 }
 
 func (g *registry) list(ctx context.Context, m *messages.ListChannels) (*messages.ChannelPage, error) {
 	all, err := g.back.Channels(ctx)
 	page := &messages.ChannelPage{}
 	for _, c := range all {
-		if !strings.HasPrefix(c.Name, m.Prefix) || c.Name <= m.After {
+		if !strings.HasPrefix(c.Name, m.Prefix) || c.Name <= m.After || g.status(c.Resource) == statusDeleted {
 			continue
 		}
 		if len(page.Channels) == m.Max {
 			page.More = true
 			break
 		}
-		page.Channels = append(page.Channels, *info(c))
+		page.Channels = append(page.Channels, *g.info(c))
 	}
 	return page, err
 }
 
 func (g *registry) delete(ctx context.Context, m *messages.DeleteChannel) (*messages.ChannelDeleted, error) {
-	c, err := g.find(ctx, m.ARN, "")
+	c, err := g.channel(ctx, m.ARN, "")
 	if err != nil {
 		return nil, err
 	}
-	// Without a version the one just read is meant: a channel made anew meanwhile must stay.
-	version := m.Version
-	if version == "" {
-		version = c.Version
+	// By the ARN, so that a channel made anew meanwhile stays.
+	c, err = g.back.UpdateChannel(ctx, c.Name, c.ARN, func(c *backplane.Channel) error {
+		return g.begin(&c.Resource, m.Version, statusDeleting)
+	})
+	if err == nil && g.limits.Transition == 0 {
+		err = g.back.DeleteChannel(ctx, c.Name, c.Version)
 	}
-	return &messages.ChannelDeleted{}, g.back.DeleteChannel(ctx, c.Name, version)
+	return &messages.ChannelDeleted{}, err
 }
 
 func (g *registry) turn(ctx context.Context, m *messages.TurnWanted) (*messages.TurnWanted, error) {
@@ -252,13 +327,16 @@ func (g *registry) overview(ctx context.Context) (*messages.Overview, error) {
 	}
 	o := &messages.Overview{Channels: make([]messages.ChannelState, 0, len(all))}
 	for _, c := range all {
+		if g.status(c.Resource) == statusDeleted {
+			continue
+		}
 		seats, err := g.back.Seats(ctx, c.ID)
 		if err != nil {
 			return nil, err
 		}
 		master, viewers := count(seats)
 		o.Channels = append(o.Channels, messages.ChannelState{
-			Name: c.Name, ARN: c.ARN, Status: c.Status, CreatedS: float64(c.Created.UnixMilli()) / 1000,
+			Name: c.Name, ARN: c.ARN, Status: g.status(c.Resource), CreatedS: float64(c.Created.UnixMilli()) / 1000,
 			Master: master, Viewers: viewers, ViewersMax: g.limits.ViewersMax,
 		})
 	}

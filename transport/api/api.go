@@ -27,7 +27,11 @@ type Backend interface {
 	CreateChannel(ctx context.Context, m *messages.CreateChannel) (*messages.ChannelInfo, error)
 	DescribeChannel(ctx context.Context, m *messages.DescribeChannel) (*messages.ChannelInfo, error)
 	ListChannels(ctx context.Context, m *messages.ListChannels) (*messages.ChannelPage, error)
+	UpdateChannel(ctx context.Context, m *messages.UpdateChannel) error
 	DeleteChannel(ctx context.Context, m *messages.DeleteChannel) error
+	// Endpoint says whether a channel's endpoints may be given out.
+	Endpoint(ctx context.Context, m *messages.EndpointWanted) error
+	resources
 	TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error)
 	Overview(ctx context.Context) (*messages.Overview, error)
 
@@ -40,6 +44,20 @@ type Backend interface {
 	Touch(ctx context.Context, session string) error
 	// End closes a session.
 	End(ctx context.Context, session string) error
+}
+
+// resources are the questions of resources.go and streams.go.
+type resources interface {
+	ChangeTags(ctx context.Context, m *messages.ChangeTags) error
+	Tags(ctx context.Context, m *messages.TagsWanted) (*messages.Tags, error)
+	Storage(ctx context.Context, m *messages.StorageWanted) (*messages.Storage, error)
+	ChangeStorage(ctx context.Context, m *messages.ChangeStorage) error
+	Mapping(ctx context.Context, m *messages.MappingWanted) (*messages.Mapping, error)
+	CreateStream(ctx context.Context, m *messages.CreateStream) (*messages.StreamInfo, error)
+	DescribeStream(ctx context.Context, m *messages.DescribeStream) (*messages.StreamInfo, error)
+	ListStreams(ctx context.Context, m *messages.ListStreams) (*messages.StreamPage, error)
+	UpdateStream(ctx context.Context, m *messages.UpdateStream) error
+	DeleteStream(ctx context.Context, m *messages.DeleteStream) error
 }
 
 // Seat is a place on a channel that waits for its socket.

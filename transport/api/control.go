@@ -6,11 +6,11 @@ package api
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,25 +19,44 @@ import (
 
 // operations are the signed doors by path; case matters (kvs-protocol.md 1.2).
 func (d *doors) operations() map[string]http.Handler {
-	return map[string]http.Handler{
+	all := map[string]http.Handler{
 		"/createSignalingChannel":      signed(d, d.createChannel),
 		"/describeSignalingChannel":    signed(d, d.describeChannel),
 		"/listSignalingChannels":       signed(d, d.listChannels),
+		"/updateSignalingChannel":      signed(d, d.updateChannel),
 		"/deleteSignalingChannel":      signed(d, d.deleteChannel),
 		"/getSignalingChannelEndpoint": signed(d, d.channelEndpoint),
 		"/v1/get-ice-server-config":    signed(d, d.iceServers),
 	}
+	maps.Copy(all, d.resourceOperations())
+	maps.Copy(all, d.streamOperations())
+	return all
 }
 
 type singleMaster struct {
 	MessageTtlSeconds *int
 }
 
+func (c *singleMaster) validate() error {
+	if c != nil && c.MessageTtlSeconds != nil && (*c.MessageTtlSeconds < messageTTLMinS || *c.MessageTtlSeconds > messageTTLMaxS) {
+		return invalid("MessageTtlSeconds must lie between %d and %d", messageTTLMinS, messageTTLMaxS)
+	}
+	return nil
+}
+
+// ttl is zero when it is not given.
+func (c *singleMaster) ttl() time.Duration {
+	if c == nil || c.MessageTtlSeconds == nil {
+		return 0
+	}
+	return time.Duration(*c.MessageTtlSeconds) * time.Second
+}
+
 type createInput struct {
 	ChannelName               string
 	ChannelType               string
 	SingleMasterConfiguration *singleMaster
-	Tags                      []struct{ Key, Value string }
+	Tags                      []tag
 }
 
 func (in *createInput) validate() error {
@@ -47,32 +66,11 @@ func (in *createInput) validate() error {
 	if in.ChannelType != "" && in.ChannelType != "SINGLE_MASTER" {
 		return invalid("ChannelType must be SINGLE_MASTER")
 	}
-	if c := in.SingleMasterConfiguration; c != nil && c.MessageTtlSeconds != nil &&
-		(*c.MessageTtlSeconds < messageTTLMinS || *c.MessageTtlSeconds > messageTTLMaxS) {
-		return invalid("MessageTtlSeconds must lie between %d and %d", messageTTLMinS, messageTTLMaxS)
-	}
-	if len(in.Tags) > tagsMax {
-		return &messages.Refused{Type: "TagsPerResourceExceededLimitException", Message: "A channel has at most 50 tags"}
-	}
-	for _, t := range in.Tags {
-		if err := checkText("Tag key", t.Key, tagKeyCharsMax, tagPattern); err != nil {
-			return err
-		}
-		if len(t.Value) > tagValueCharsMax || !tagPattern.MatchString(t.Value) {
-			return invalid("Tag value must have at most %d characters of %s", tagValueCharsMax, tagPattern)
-		}
-	}
-	return nil
+	return first(in.SingleMasterConfiguration.validate(), checkTags(tagMap(in.Tags)))
 }
 
 func (d *doors) createChannel(r *http.Request, in *createInput) (any, error) {
-	m := &messages.CreateChannel{Name: in.ChannelName, Tags: make(map[string]string, len(in.Tags))}
-	if c := in.SingleMasterConfiguration; c != nil && c.MessageTtlSeconds != nil {
-		m.MessageTTL = time.Duration(*c.MessageTtlSeconds) * time.Second
-	}
-	for _, t := range in.Tags {
-		m.Tags[t.Key] = t.Value
-	}
+	m := &messages.CreateChannel{Name: in.ChannelName, MessageTTL: in.SingleMasterConfiguration.ttl(), Tags: tagMap(in.Tags)}
 	info, err := d.Backend.CreateChannel(r.Context(), m)
 	if err != nil {
 		return nil, err
@@ -107,10 +105,9 @@ type channelInfo struct {
 }
 
 func wireInfo(c *messages.ChannelInfo) channelInfo {
-	created := strconv.FormatFloat(float64(c.Created.UnixMilli())/1000, 'f', 3, 64)
 	info := channelInfo{
 		ChannelARN: c.ARN, ChannelName: c.Name, ChannelStatus: c.Status, ChannelType: c.Type,
-		CreationTime: json.Number(created), Version: c.Version,
+		CreationTime: wireTime(c.Created), Version: c.Version,
 	}
 	info.SingleMasterConfiguration.MessageTtlSeconds = int(c.MessageTTL / time.Second)
 	return info
@@ -125,19 +122,25 @@ func (d *doors) describeChannel(r *http.Request, in *describeInput) (any, error)
 }
 
 type listInput struct {
-	ChannelNameCondition *struct{ ComparisonOperator, ComparisonValue string }
+	ChannelNameCondition *nameCondition
 	MaxResults           *int
 	NextToken            string
 }
 
 func (in *listInput) validate() error {
-	if in.MaxResults != nil && (*in.MaxResults < 1 || *in.MaxResults > listMax) {
+	return checkPage(in.MaxResults, in.NextToken, in.ChannelNameCondition)
+}
+
+type nameCondition struct{ ComparisonOperator, ComparisonValue string }
+
+func checkPage(max *int, token string, c *nameCondition) error {
+	if max != nil && (*max < 1 || *max > listMax) {
 		return invalid("MaxResults must lie between 1 and %d", listMax)
 	}
-	if len(in.NextToken) > tokenCharsMax || !tokenPattern.MatchString(in.NextToken) {
+	if len(token) > tokenCharsMax || !tokenPattern.MatchString(token) {
 		return invalid("NextToken is none that this operation gave out")
 	}
-	if c := in.ChannelNameCondition; c != nil {
+	if c != nil {
 		if c.ComparisonOperator != "" && c.ComparisonOperator != "BEGINS_WITH" {
 			return invalid("ComparisonOperator must be BEGINS_WITH")
 		}
@@ -146,19 +149,27 @@ func (in *listInput) validate() error {
 	return nil
 }
 
-func (d *doors) listChannels(r *http.Request, in *listInput) (any, error) {
-	m := &messages.ListChannels{Max: listDefault}
-	if in.MaxResults != nil {
-		m.Max = *in.MaxResults
+// pageOf reads what a page is to hold. A token is the last name of the page before.
+func pageOf(wanted *int, token string, c *nameCondition, byDefault int) (max int, prefix, after string, err error) {
+	if max = byDefault; wanted != nil {
+		max = *wanted
 	}
-	if in.ChannelNameCondition != nil {
-		m.Prefix = in.ChannelNameCondition.ComparisonValue
+	if c != nil {
+		prefix = c.ComparisonValue
 	}
-	after, err := base64.StdEncoding.DecodeString(in.NextToken)
+	last, err := base64.StdEncoding.DecodeString(token)
 	if err != nil {
-		return nil, invalid("NextToken is none that this operation gave out")
+		err = invalid("NextToken is none that this operation gave out")
 	}
-	m.After = string(after)
+	return max, prefix, string(last), err
+}
+
+func (d *doors) listChannels(r *http.Request, in *listInput) (any, error) {
+	max, prefix, after, err := pageOf(in.MaxResults, in.NextToken, in.ChannelNameCondition, listDefault)
+	if err != nil {
+		return nil, err
+	}
+	m := &messages.ListChannels{Prefix: prefix, After: after, Max: max}
 	page, err := d.Backend.ListChannels(r.Context(), m)
 	if err != nil {
 		return nil, err
@@ -176,16 +187,29 @@ func (d *doors) listChannels(r *http.Request, in *listInput) (any, error) {
 	return out, nil
 }
 
+type updateInput struct {
+	ChannelARN                string
+	CurrentVersion            string
+	SingleMasterConfiguration *singleMaster
+}
+
+func (in *updateInput) validate() error {
+	return first(checkARN(in.ChannelARN), checkVersion(in.CurrentVersion), in.SingleMasterConfiguration.validate())
+}
+
+func (d *doors) updateChannel(r *http.Request, in *updateInput) (any, error) {
+	return struct{}{}, d.Backend.UpdateChannel(r.Context(), &messages.UpdateChannel{
+		ARN: in.ChannelARN, Version: in.CurrentVersion, MessageTTL: in.SingleMasterConfiguration.ttl(),
+	})
+}
+
 type deleteInput struct {
 	ChannelARN     string
 	CurrentVersion string
 }
 
 func (in *deleteInput) validate() error {
-	if in.CurrentVersion == "" {
-		return checkARN(in.ChannelARN)
-	}
-	return first(checkARN(in.ChannelARN), checkText("CurrentVersion", in.CurrentVersion, versionCharsMax, versionPattern))
+	return first(checkARN(in.ChannelARN), optional("CurrentVersion", in.CurrentVersion, versionCharsMax, versionPattern))
 }
 
 func (d *doors) deleteChannel(r *http.Request, in *deleteInput) (any, error) {
@@ -216,11 +240,7 @@ func (in *endpointInput) validate() error {
 		return invalid("Protocols must have 1 to 5 items")
 	}
 	for _, p := range c.Protocols {
-		switch p {
-		case "WSS", "HTTPS":
-		case "WEBRTC":
-			return invalid("WEBRTC needs a channel with media storage enabled")
-		default:
+		if p != "WSS" && p != "HTTPS" && p != "WEBRTC" {
 			return invalid("Protocols must be of WSS, HTTPS, WEBRTC")
 		}
 	}
@@ -236,20 +256,25 @@ type endpoint struct {
 // viewer from a master (kvs-protocol.md 3.1). Unknown protocols break a C parser, so exactly what
 // was asked for goes back (7.4).
 func (d *doors) channelEndpoint(r *http.Request, in *endpointInput) (any, error) {
-	if _, err := d.Backend.DescribeChannel(r.Context(), &messages.DescribeChannel{ARN: in.ChannelARN}); err != nil {
+	protocols := []string{"HTTPS", "WSS"}
+	if c := in.SingleMasterChannelEndpointConfiguration; c != nil && c.Protocols != nil {
+		protocols = slices.Compact(slices.Sorted(slices.Values(c.Protocols)))
+	}
+	m := &messages.EndpointWanted{ARN: in.ChannelARN, Storage: slices.Contains(protocols, "WEBRTC")}
+	if err := d.Backend.Endpoint(r.Context(), m); err != nil {
 		return nil, err
 	}
 	host, err := d.endpointHost(r)
 	if err != nil {
 		return nil, err
 	}
-	protocols := []string{"HTTPS", "WSS"}
-	if c := in.SingleMasterChannelEndpointConfiguration; c != nil && c.Protocols != nil {
-		protocols = slices.Compact(slices.Sorted(slices.Values(c.Protocols)))
-	}
 	var out struct{ ResourceEndpointList []endpoint }
 	for _, p := range protocols {
-		out.ResourceEndpointList = append(out.ResourceEndpointList, endpoint{p, strings.ToLower(p) + "://" + host})
+		scheme := strings.ToLower(p)
+		if p == "WEBRTC" {
+			scheme = "https"
+		}
+		out.ResourceEndpointList = append(out.ResourceEndpointList, endpoint{p, scheme + "://" + host})
 	}
 	return out, nil
 }

@@ -1,9 +1,10 @@
-// Package backplane is what the nodes of a service share, on NATS: channels, presence, live routing
-// and undelivered messages. It is the only truth for them; a node keeps nothing but its sockets.
+// Package backplane is what the nodes of a service share, on NATS: channels, streams, presence, live
+// routing and undelivered messages. It is the only truth for them; a node keeps nothing but its sockets.
 //
 // Flow: Open starts the embedded server (server.go), or dials a cluster, opens the buckets
 // (store.go), checks the store against the manifest (manifest.go) and takes this node's lease
-// (nodes.go). Then: channels.go (create, list, delete), presence.go (Join, Leave, Seats), courier.go
+// (nodes.go). Then: channels.go and streams.go (the control plane's resources, kept by resources.go),
+// presence.go (Join, Leave, Seats), courier.go
 // (Send) and attachment.go (Attach), which meet on the subjects of subjects.go.
 //
 // Owner: whoever called Open. Callbacks run on goroutines of nats.go and of timers; each file says
@@ -33,10 +34,11 @@ const (
 
 // Errors that callers branch on.
 var (
-	ErrExists   = errors.New("channel exists")
-	ErrNotFound = errors.New("channel not found")
-	ErrVersion  = errors.New("channel version does not match")
+	ErrExists   = errors.New("name exists")
+	ErrNotFound = errors.New("not found")
+	ErrVersion  = errors.New("version does not match")
 	ErrFull     = errors.New("full")
+	ErrTaken    = errors.New("stream is mapped to another channel")
 )
 
 // Config says where the truth is. The zero value is an embedded server that forgets.
@@ -79,6 +81,7 @@ type Backplane struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	channels bucket
+	streams  bucket
 	presence bucket
 	nodes    bucket
 	boxes    bucket
@@ -86,7 +89,7 @@ type Backplane struct {
 	courier  *courier
 	count    counters
 
-	// writing serialises the changes of channels, so that the manifest and the bucket move together
+	// writing serialises the changes of resources, so that the manifest and the bucket move together
 	writing  sync.Mutex
 	manifest *manifest // nil unless the store is a folder of ours
 

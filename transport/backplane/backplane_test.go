@@ -129,11 +129,10 @@ func sit(t *testing.T, b *Backplane, seat Seat) (*mailbox, func()) {
 }
 
 func testChannel(name string) Channel {
-	return Channel{
+	return Channel{Type: "SINGLE_MASTER", MessageTTL: time.Minute, Resource: Resource{
 		Name: name, ARN: "arn:aws:kinesisvideo:us-west-2:123456789012:channel/" + name + "/1577439476380",
-		Type: "SINGLE_MASTER", Status: "ACTIVE", MessageTTL: time.Minute, Created: time.UnixMilli(1577439476380).UTC(),
-		Tags: map[string]string{"site": "roof"},
-	}
+		Status: "ACTIVE", Created: time.UnixMilli(1577439476380).UTC(), Tags: map[string]string{"site": "roof"},
+	}}
 }
 
 func TestChannelsLiveThroughARestart(t *testing.T) {
@@ -141,13 +140,13 @@ func TestChannelsLiveThroughARestart(t *testing.T) {
 	first := openTest(t, Config{Dir: dir})
 	var made []Channel
 	for _, name := range []string{"zoo", "a.b", "a-b", "A_b.."} {
-		c, err := first.CreateChannel(t.Context(), testChannel(name))
+		c, err := first.CreateChannel(t.Context(), testChannel(name), 1000)
 		if err != nil {
 			t.Fatal(err)
 		}
 		made = append(made, c)
 	}
-	if _, err := first.CreateChannel(t.Context(), testChannel("a.b")); !errors.Is(err, ErrExists) {
+	if _, err := first.CreateChannel(t.Context(), testChannel("a.b"), 1000); !errors.Is(err, ErrExists) {
 		t.Fatalf("second create: %v", err)
 	}
 	if err := first.DeleteChannel(t.Context(), "a-b", made[0].Version); !errors.Is(err, ErrVersion) {
@@ -159,7 +158,7 @@ func TestChannelsLiveThroughARestart(t *testing.T) {
 	if err := first.DeleteChannel(t.Context(), "a-b", ""); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("second delete: %v", err)
 	}
-	again, err := first.CreateChannel(t.Context(), testChannel("a-b"))
+	again, err := first.CreateChannel(t.Context(), testChannel("a-b"), 1000)
 	if err != nil || again.Version == made[2].Version {
 		t.Fatalf("create again: version %q, before %q, %v", again.Version, made[2].Version, err)
 	}
@@ -205,7 +204,7 @@ func TestStoreFolderIsLocked(t *testing.T) {
 
 func TestDeletedChannelLetsGoOfEverybody(t *testing.T) {
 	b := openTest(t, Config{})
-	c, err := b.CreateChannel(t.Context(), testChannel("cam"))
+	c, err := b.CreateChannel(t.Context(), testChannel("cam"), 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,15 +130,18 @@ func (m *manifest) settle(key, sum string) error {
 	return m.write()
 }
 
-// holdsKeys says whether a key must be there.
-func (m *manifest) holdsKeys() bool {
-	for _, accepted := range m.keys {
-		if !slices.Contains(accepted, absentSum) {
+// holdsKeys says whether a key with that mark must be there.
+func (m *manifest) holdsKeys(mark string) bool {
+	for key, accepted := range m.keys {
+		if markOf(key) == mark && !slices.Contains(accepted, absentSum) {
 			return true
 		}
 	}
 	return false
 }
+
+// markOf is what precedes a key of its kind; a key itself has no slash (token).
+func markOf(key string) string { return key[:strings.LastIndexByte(key, '/')+1] }
 
 // change runs a write of the bucket between the two writes of the manifest. sum is the checksum of
 // what the key will hold.
@@ -163,18 +166,38 @@ func (b *Backplane) change(key, sum string, write func() error) error {
 	return err
 }
 
-// checkStore compares the bucket with the manifest, and settles what a killed process left open.
+// checkStore compares the buckets with the manifest, and settles what a killed process left open.
 func (b *Backplane) checkStore(ctx context.Context) error {
 	m := b.manifest
 	if m == nil {
 		return nil
 	}
 	var wrong []string
-	found := map[string]string{}
-	err := b.channels.each(ctx, b.channels.prefix+">", func(msg *jetstream.RawStreamMsg) (bool, error) {
-		key := strings.TrimPrefix(msg.Subject, b.channels.prefix)
+	for _, kind := range b.kinds() {
+		found, changed, err := kind.found(ctx)
+		if err != nil {
+			return damage(m.dir, fmt.Sprintf("the %ss cannot be listed (%v)", kind.name, err))
+		}
+		for _, what := range append(changed, m.compare(kind.mark, found)...) {
+			wrong = append(wrong, kind.name+" "+strings.TrimPrefix(what, kind.mark))
+		}
+	}
+	if len(wrong) > 0 {
+		return damage(m.dir, describe(wrong))
+	}
+	if err := os.RemoveAll(filepath.Join(m.dir, asideFolder)); err != nil {
+		return fmt.Errorf("remove the copy of the store: %w", err)
+	}
+	return m.write()
+}
+
+// found reads the checksums of all that the bucket holds, and says what does not match its own.
+func (k shelfKind) found(ctx context.Context) (sums map[string]string, wrong []string, err error) {
+	sums = map[string]string{}
+	err = k.bucket.each(ctx, k.bucket.prefix+">", func(msg *jetstream.RawStreamMsg) (bool, error) {
+		key := k.mark + strings.TrimPrefix(msg.Subject, k.bucket.prefix)
 		if msg.Header.Get(operationHeader) != "" {
-			delete(found, key)
+			delete(sums, key)
 			return true, nil
 		}
 		value, err := unseal(key, msg.Data)
@@ -182,13 +205,18 @@ func (b *Backplane) checkStore(ctx context.Context) error {
 			wrong = append(wrong, key+" changed")
 			return true, nil
 		}
-		found[key] = checksum(key, value)
+		sums[key] = checksum(key, value)
 		return true, nil
 	})
-	if err != nil {
-		return damage(m.dir, fmt.Sprintf("the channels cannot be listed (%v)", err))
-	}
+	return sums, wrong, err
+}
+
+// compare settles the keys of one mark on what was found, and says what must not be so.
+func (m *manifest) compare(mark string, found map[string]string) (wrong []string) {
 	for key, accepted := range m.keys {
+		if markOf(key) != mark {
+			continue
+		}
 		sum, there := found[key]
 		if !there {
 			sum = absentSum
@@ -208,21 +236,15 @@ func (b *Backplane) checkStore(ctx context.Context) error {
 	for key := range found {
 		wrong = append(wrong, key+" was deleted and is back")
 	}
-	if len(wrong) > 0 {
-		return damage(m.dir, describe(wrong))
-	}
-	if err := os.RemoveAll(filepath.Join(m.dir, asideFolder)); err != nil {
-		return fmt.Errorf("remove the copy of the store: %w", err)
-	}
-	return m.write()
+	return wrong
 }
 
-// describe names the first few channels.
+// describe names the first few resources.
 func describe(wrong []string) string {
 	const namesMax = 5
 	slices.Sort(wrong)
 	if len(wrong) > namesMax {
-		return fmt.Sprintf("channel %s, and %d more", strings.Join(wrong[:namesMax], ", channel "), len(wrong)-namesMax)
+		return fmt.Sprintf("%s, and %d more", strings.Join(wrong[:namesMax], ", "), len(wrong)-namesMax)
 	}
-	return "channel " + strings.Join(wrong, ", channel ")
+	return strings.Join(wrong, ", ")
 }

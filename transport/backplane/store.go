@@ -1,7 +1,7 @@
 // The buckets: streams laid out as NATS key-value buckets, read and written by compare-and-set, and
 // the seal that every value carries. Owner: Backplane; no state beyond the handles.
 //
-// Channels are files. Presence, leases and undelivered messages of an embedded server are memory:
+// Channels and streams are files. Presence, leases and undelivered messages of an embedded server are memory:
 // they describe sockets of this very process or live two minutes at most, and after a restart their
 // senders are disconnected too. In an external cluster everything is a file, because there the
 // server's restart is not ours.
@@ -43,11 +43,11 @@ type bucket struct {
 }
 
 func (b *Backplane) openBuckets(ctx context.Context, cfg Config) error {
-	channels, rest := jetstream.FileStorage, jetstream.FileStorage
+	resources, rest := jetstream.FileStorage, jetstream.FileStorage
 	if b.embedded != nil {
 		rest = jetstream.MemoryStorage
 		if b.manifest == nil {
-			channels = jetstream.MemoryStorage
+			resources = jetstream.MemoryStorage
 		}
 	}
 	base := jetstream.StreamConfig{
@@ -60,7 +60,7 @@ func (b *Backplane) openBuckets(ctx context.Context, cfg Config) error {
 		to      *bucket
 		name    string
 		storage jetstream.StorageType
-	}{{&b.channels, "channels", channels}, {&b.presence, "presence", rest}, {&b.nodes, "nodes", rest}} {
+	}{{&b.channels, "channels", resources}, {&b.streams, "streams", resources}, {&b.presence, "presence", rest}, {&b.nodes, "nodes", rest}} {
 		config := base
 		config.Name, config.Storage = "KV_"+one.name, one.storage
 		config.Subjects = []string{"$KV." + one.name + ".>"}
@@ -81,8 +81,10 @@ func (b *Backplane) openBucket(ctx context.Context, config jetstream.StreamConfi
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		// With one damaged file JetStream does not know the stream any more. Making it anew would
 		// turn the damage into an empty store.
-		if config.Name == "KV_channels" && b.manifest != nil && b.manifest.holdsKeys() {
-			return bucket{}, damage(b.manifest.dir, "the channels bucket is gone, the manifest says that it holds channels")
+		for _, kind := range b.kinds() {
+			if prefix == kind.prefix() && b.manifest != nil && b.manifest.holdsKeys(kind.mark) {
+				return bucket{}, damage(b.manifest.dir, "the bucket of "+kind.name+"s is gone, the manifest says that it holds some")
+			}
 		}
 		stream, err = b.js.CreateStream(ctx, config)
 	}
@@ -95,6 +97,16 @@ func (b *Backplane) openBucket(ctx context.Context, config jetstream.StreamConfi
 // get reads a key: its value and its revision. An absent key is errAbsent; the revision is then the
 // one that put must expect.
 func (k bucket) get(ctx context.Context, key string) (value []byte, revision uint64, err error) {
+	sealed, revision, err := k.last(ctx, key)
+	if err != nil {
+		return nil, revision, err
+	}
+	value, err = unseal(key, sealed)
+	return value, revision, err
+}
+
+// last is get without a look at the seal.
+func (k bucket) last(ctx context.Context, key string) (sealed []byte, revision uint64, err error) {
 	m, err := k.stream.GetLastMsgForSubject(ctx, k.prefix+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, 0, errAbsent
@@ -105,8 +117,7 @@ func (k bucket) get(ctx context.Context, key string) (value []byte, revision uin
 	if m.Header.Get(operationHeader) != "" {
 		return nil, m.Sequence, errAbsent
 	}
-	value, err = unseal(key, m.Data)
-	return value, m.Sequence, err
+	return m.Data, m.Sequence, nil
 }
 
 // put writes a key if its revision is still the expected one, else errConflict. ttl 0 = for ever.

@@ -4,7 +4,7 @@
 //	hg.<channel>.viewer.<client id>                         live messages for a viewer
 //	undelivered.<channel>.<to>.<from>.<kind>                an offer or answer that waits: one per subject
 //	undelivered.<channel>.<to>.<from>.<kind>.<node>.<slot>  any other message that waits
-//	$KV.channels.<name>  $KV.presence.<channel>  $KV.nodes.<node>
+//	$KV.channels.<name>  $KV.streams.<name>  $KV.presence.<channel>  $KV.nodes.<node>
 //
 // Owner: nobody, pure functions.
 
