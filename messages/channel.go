@@ -27,6 +27,7 @@ type Admit struct {
 	ClientID   string // empty: the master
 	Connection string // random; names the connection's actor and its seat
 	WhepSDP    string // not empty: a WHEP session with this offer
+	AlexaOffer string // not empty: an Alexa device's offer, base64
 }
 
 // ChannelEmpty says that the channel has no connection left. Admits counts what it was asked for so

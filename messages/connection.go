@@ -51,9 +51,10 @@ type FrameReceived struct {
 	Text []byte
 }
 
-// Delivered is a message of the device to a WHEP session, as it goes over the wire.
+// Delivered is a message of the device to a session without a socket, as it goes over the wire.
 //
 // Path: backplane -> whep
+// Path: backplane -> alexa
 type Delivered struct {
 	Kind string // SDP_ANSWER, ICE_CANDIDATE
 	Text []byte

@@ -57,9 +57,13 @@ func (c *channel) spawn(ctx actor.Context, msg *messages.Admit) *messages.Refuse
 	asker := ctx.Sender()
 	spec := actors.Spec{Name: connectionName(msg.Connection), Kind: "connection", Lanes: actors.Lanes{Control: 64}}
 	spec.New = func() actor.Actor { return newConnection(c.world, msg, asker) }
-	if msg.WhepSDP != "" {
+	switch {
+	case msg.WhepSDP != "":
 		spec.Kind = "whep"
 		spec.New = func() actor.Actor { return newWhep(c.world, msg, asker) }
+	case msg.AlexaOffer != "":
+		spec.Kind = "alexa"
+		spec.New = func() actor.Actor { return newAlexa(c.world, msg, asker) }
 	}
 	if _, err := c.sys.Spawn(ctx, spec); err != nil {
 		return refuse("ServiceUnavailableException", "The connection cannot be opened")

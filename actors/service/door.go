@@ -116,6 +116,10 @@ func (d *door) TurnServers(ctx context.Context, m *messages.TurnWanted) (*messag
 	return ask[*messages.TurnServers](ctx, d, registryPath, m)
 }
 
+func (d *door) AlexaOffer(ctx context.Context, m *messages.AlexaOfferWanted) (*messages.AlexaAnswered, error) {
+	return ask[*messages.AlexaAnswered](ctx, d, registryPath, m)
+}
+
 func (d *door) Overview(ctx context.Context) (*messages.Overview, error) {
 	return ask[*messages.Overview](ctx, d, registryPath, &messages.OverviewWanted{})
 }

@@ -16,14 +16,14 @@ var pathLine = regexp.MustCompile(`(?m)^Path: (.+)$`)
 // The actors of the service and the files they are in.
 var actorFiles = map[string]string{
 	"service": "root.go", "registry": "registry.go", "relay": "relay.go",
-	"channel": "channel.go", "connection": "connection.go", "whep": "whep.go",
+	"channel": "channel.go", "connection": "connection.go", "whep": "whep.go", "alexa": "alexa.go",
 }
 
 // TestMessagePaths holds the paths written on the messages against the case arms: every actor on a
 // path but the first has an arm for the message, and no arm is for a message that does not pass there.
 func TestMessagePaths(t *testing.T) {
 	paths := map[string][]string{} // message -> actors that it reaches
-	for _, name := range []string{"control.go", "channel.go", "connection.go", "resource.go"} {
+	for _, name := range []string{"control.go", "channel.go", "connection.go", "resource.go", "alexa.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "messages", name), nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

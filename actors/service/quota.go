@@ -86,6 +86,8 @@ func (g *registry) quotaOf(msg any) (operation, resource string, perSecond float
 			return "", "", 0 // a player's, which has no ARN
 		}
 		return "GetIceServerConfig", m.ChannelARN, 100
+	case *messages.AlexaOfferWanted:
+		return "SendAlexaOfferToMaster", m.ChannelARN, 100
 	case *messages.ChangeTags:
 		if m.Set != nil {
 			return "Tag", m.ARN + m.Name, 50

@@ -70,6 +70,8 @@ func (g *registry) Receive(ctx actor.Context) {
 		g.settle(ctx, func(c context.Context) (any, error) { return g.turn(c, msg) })
 	case *messages.ConnectWanted:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.connect(c, msg) })
+	case *messages.AlexaOfferWanted:
+		g.settle(ctx, func(c context.Context) (any, error) { return g.alexa(c, msg) })
 	case *messages.WhepWanted:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.play(c, msg) })
 	case *messages.OverviewWanted:
@@ -301,6 +303,14 @@ func (g *registry) connect(ctx context.Context, m *messages.ConnectWanted) (*mes
 		return nil, err
 	}
 	return &messages.Admit{Channel: *c, ClientID: m.ClientID, Connection: newToken()}, nil
+}
+
+func (g *registry) alexa(ctx context.Context, m *messages.AlexaOfferWanted) (*messages.Admit, error) {
+	c, err := g.find(ctx, m.ChannelARN, "")
+	if err != nil {
+		return nil, err
+	}
+	return &messages.Admit{Channel: *c, ClientID: m.ClientID, Connection: newToken(), AlexaOffer: m.Payload}, nil
 }
 
 // play lets a player in only where a device can answer: WHEP has no way to wait for one.

@@ -33,6 +33,8 @@ type Backend interface {
 	Endpoint(ctx context.Context, m *messages.EndpointWanted) error
 	resources
 	TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error)
+	// AlexaOffer returns when the master has answered or the offer has expired.
+	AlexaOffer(ctx context.Context, m *messages.AlexaOfferWanted) (*messages.AlexaAnswered, error)
 	Overview(ctx context.Context) (*messages.Overview, error)
 
 	// Connect takes a place on a channel. The caller must Take or Abandon the seat.

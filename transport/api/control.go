@@ -20,13 +20,14 @@ import (
 // operations are the signed doors by path; case matters (kvs-protocol.md 1.2).
 func (d *doors) operations() map[string]http.Handler {
 	all := map[string]http.Handler{
-		"/createSignalingChannel":      signed(d, d.createChannel),
-		"/describeSignalingChannel":    signed(d, d.describeChannel),
-		"/listSignalingChannels":       signed(d, d.listChannels),
-		"/updateSignalingChannel":      signed(d, d.updateChannel),
-		"/deleteSignalingChannel":      signed(d, d.deleteChannel),
-		"/getSignalingChannelEndpoint": signed(d, d.channelEndpoint),
-		"/v1/get-ice-server-config":    signed(d, d.iceServers),
+		"/createSignalingChannel":        signed(d, d.createChannel),
+		"/describeSignalingChannel":      signed(d, d.describeChannel),
+		"/listSignalingChannels":         signed(d, d.listChannels),
+		"/updateSignalingChannel":        signed(d, d.updateChannel),
+		"/deleteSignalingChannel":        signed(d, d.deleteChannel),
+		"/getSignalingChannelEndpoint":   signed(d, d.channelEndpoint),
+		"/v1/get-ice-server-config":      signed(d, d.iceServers),
+		"/v1/send-alexa-offer-to-master": signedFor(d, alexaWait, d.alexaOffer),
 	}
 	maps.Copy(all, d.resourceOperations())
 	maps.Copy(all, d.streamOperations())

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -30,6 +31,14 @@ func signed[In any, P interface {
 	*In
 	input
 }](d *doors, run func(r *http.Request, in P) (any, error)) http.Handler {
+	return signedFor(d, backendWait, run)
+}
+
+// signedFor is signed for an operation that takes its time.
+func signedFor[In any, P interface {
+	*In
+	input
+}](d *doors, wait time.Duration, run func(r *http.Request, in P) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
 			d.refuse(w, &messages.Refused{Type: operationUnknown, Message: "The operation is a POST"})
@@ -49,7 +58,9 @@ func signed[In any, P interface {
 			d.refuse(w, err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), backendWait)
+		// The body is read; its deadline would end the request while it waits.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(wait + requestWait))
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		defer cancel()
 		out, err := run(r.WithContext(ctx), in)
 		if err != nil {
