@@ -3,11 +3,8 @@
 package e2e
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -110,21 +107,13 @@ func checkEndpoints(t *testing.T, got controlResult) {
 	}
 }
 
-// runControl runs testdata/control.mjs with nothing of this process's environment but what node needs.
+// runControl runs testdata/control.mjs.
 func runControl(t *testing.T, env ...string) controlResult {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), nodeWithin)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program(t, "node", "nodejs"), filepath.Join("testdata", "control.mjs"))
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "AWS_EC2_METADATA_DISABLED=true"}, env...)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("run control.mjs: %v\n%s", err, errs.String())
-	}
+	out := runNode(t, "control.mjs", env...)
 	var got controlResult
-	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
-		t.Fatalf("read what control.mjs printed: %v\n%s", err, out.String())
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("read what control.mjs printed: %v\n%s", err, out)
 	}
 	if len(got.Created) != 3 {
 		t.Fatalf("created %q, want three channels", got.Created)
