@@ -65,6 +65,9 @@ func (r *Relay) explain(response, request []byte) []byte {
 		problem.Code = stun.CodeUnauthorized
 		copyAttributes(out, &asked, stun.AttrRealm, stun.AttrNonce)
 	}
+	if problem.Code == stun.CodeInsufficientCapacity && !r.offersFamily(&asked) {
+		problem.Code = stun.CodeAddrFamilyNotSupported // RFC 8656 7.2
+	}
 	problem.Reason = []byte(reasons[problem.Code])
 	if problem.AddTo(out) != nil {
 		return response
@@ -80,6 +83,17 @@ func (r *Relay) explain(response, request []byte) []byte {
 		return response
 	}
 	return out.Raw
+}
+
+// offersFamily says whether there are relayed addresses of the family that was asked for.
+func (r *Relay) offersFamily(asked *stun.Message) bool {
+	value, err := asked.Get(stun.AttrRequestedAddressFamily)
+	if err != nil || len(value) == 0 || len(r.sides) == 0 {
+		return true
+	}
+	wanted := map[byte]string{1: "udp4", 2: "udp6"}[value[0]] // RFC 8656 18.6
+	_, offered := r.sides[0].families[wanted]
+	return offered
 }
 
 // verify says whether the request is signed with credentials of ours, and gives the key.

@@ -49,7 +49,7 @@ func (r *Relay) password(username string) string {
 // issued. An expired one is good for everything but a new allocation.
 func (r *Relay) key(username, realm string, method stun.Method) ([]byte, bool) {
 	expiry, client, found := strings.Cut(username, ":")
-	if !found || client == "" || realm != r.realm {
+	if !found || client == "" || realm != r.realm || channelOf(username) == "" {
 		return nil, false
 	}
 	seconds, err := strconv.ParseInt(expiry, 10, 64)

@@ -31,19 +31,26 @@ const (
 // packetConn is a UDP listener.
 type packetConn struct {
 	net.PacketConn
-	relay   *Relay
-	request []byte
+	relay    *Relay
+	sessions *sessions // nil: no DTLS
+	request  []byte
 }
 
 func (c *packetConn) ReadFrom(p []byte) (n int, from net.Addr, err error) {
-	for range udpErrorsMax {
+	for failures := 0; failures < udpErrorsMax; {
 		n, from, err = c.PacketConn.ReadFrom(p)
-		if err == nil || errors.Is(err, net.ErrClosed) {
-			break
+		switch {
+		case err == nil && c.sessions != nil && isDTLS(p[:n]):
+			c.sessions.deliver(p[:n], from)
+			failures = 0
+		case err == nil || errors.Is(err, net.ErrClosed):
+			c.request = p[:n]
+			return n, from, err
+		default:
+			// pion/turn ends the listener at the first error; an ICMP answer to some client must not do that.
+			failures++
 		}
-		// pion/turn ends the listener at the first error; an ICMP answer to some client must not do that.
 	}
-	c.request = p[:n]
 	return n, from, err
 }
 
@@ -61,6 +68,7 @@ func (c *packetConn) WriteTo(p []byte, to net.Addr) (int, error) {
 type listener struct {
 	net.Listener
 	relay *Relay
+	over  string
 
 	mu     sync.Mutex
 	conns  map[*framedConn]struct{}
@@ -79,7 +87,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		conn := &framedConn{Conn: inner, listener: l, reader: bufio.NewReaderSize(inner, 2*frameBytesMax)}
+		conn := &framedConn{Conn: inner, listener: l, reader: newReader(inner)}
 		if !l.admit(conn) {
 			l.relay.connsRefused.Add(1)
 			_ = inner.Close()
@@ -113,22 +121,72 @@ func (l *listener) closeConns() {
 	l.conns = map[*framedConn]struct{}{}
 	l.mu.Unlock()
 	for conn := range conns {
+		if secured, ok := conn.Conn.(interface{ NetConn() net.Conn }); ok {
+			_ = secured.NetConn().Close() // no goodbye, for which a client that does not read would be waited for
+			continue
+		}
 		_ = conn.Conn.Close()
 	}
 }
 
-// framedConn is one TCP client. Read returns exactly one frame, so that its length is checked here:
-// pion/turn computes it in 16 bits, and a length near 65535 would make it loop for ever.
+// newReader holds any frame, and any record of DTLS.
+func newReader(conn io.Reader) *bufio.Reader { return bufio.NewReaderSize(conn, 2*frameBytesMax) }
+
+// framedConn is one client over TCP, TLS or DTLS. Read returns exactly one frame, so that its length
+// is checked here: pion/turn computes it in 16 bits, and a length near 65535 would make it loop for ever.
 type framedConn struct {
 	net.Conn
 	listener *listener
 	reader   *bufio.Reader
 	request  []byte
+	begun    bool // something was read
+	gone     bool // to the queue of TLS streams
 }
 
 var errFrame = errors.New("not a STUN or ChannelData frame")
 
 func (c *framedConn) Read(p []byte) (int, error) {
+	if !c.begun {
+		c.begun = true
+		if err := c.begin(); err != nil {
+			return 0, err
+		}
+	}
+	size, err := c.next(len(p))
+	if err != nil {
+		return 0, err
+	}
+	read := size
+	if c.listener.over == overDTLS {
+		read = min(size, c.reader.Buffered()) // padding may be left out there (RFC 8656 12.5); pion/turn wants it
+	}
+	if _, err = io.ReadFull(c.reader, p[:read]); err != nil {
+		return 0, err
+	}
+	clear(p[read:size])
+	c.request = p[:size]
+	_ = c.Conn.SetReadDeadline(time.Now().Add(tcpIdleMax))
+	return size, nil
+}
+
+// begin looks what the stream is.
+func (c *framedConn) begin() error {
+	if err := handshake(c.Conn); err != nil || c.listener.over != overTCP {
+		return err
+	}
+	first, err := c.reader.Peek(1)
+	if err != nil || first[0] != tlsHandshakeByte {
+		return err
+	}
+	c.listener.forget(c) // before the other listener counts it
+	if c.gone = c.listener.relay.upgrade(c.Conn, c.reader); !c.gone {
+		c.listener.relay.connsRefused.Add(1)
+	}
+	return io.EOF
+}
+
+// next is the size of the frame that comes next, which p of the given length must hold.
+func (c *framedConn) next(room int) (int, error) {
 	header, err := c.reader.Peek(channelDataHeader)
 	if err == nil && !isChannelData(header) {
 		header, err = c.reader.Peek(stunHeaderBytes) // only a STUN frame is sure to be that long
@@ -137,19 +195,13 @@ func (c *framedConn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	size, err := frameSize(header)
-	if err == nil && size > min(len(p), frameBytesMax) {
+	if err == nil && size > min(room, frameBytesMax) {
 		err = fmt.Errorf("frame of %d bytes: at most %d are relayed", size, frameBytesMax)
 	}
 	if err != nil {
 		c.listener.relay.framesRefused.Add(1)
-		return 0, err
 	}
-	if _, err = io.ReadFull(c.reader, p[:size]); err != nil {
-		return 0, err
-	}
-	c.request = p[:size]
-	_ = c.Conn.SetReadDeadline(time.Now().Add(tcpIdleMax))
-	return size, nil
+	return size, err
 }
 
 // isChannelData looks at the first bits: RFC 8656 12, channel numbers 0x4000-0x4FFF.
@@ -185,5 +237,8 @@ func (c *framedConn) Write(p []byte) (int, error) {
 
 func (c *framedConn) Close() error {
 	c.listener.forget(c)
+	if c.gone {
+		return nil
+	}
 	return c.Conn.Close()
 }
