@@ -77,12 +77,14 @@ type TurnWanted struct {
 	ChannelARN  string
 	ChannelName string
 	ClientID    string
+	DualStack   bool // asked at a dual-stack host (kvs-protocol.md 1.1)
 }
 
 // TurnServers is the answer to TurnWanted. STUN needs no credentials and stands apart, because
 // AWS does not list it (kvs-protocol.md 2.1).
 type TurnServers struct {
-	Turn    IceServer
+	Turn    []IceServer // as AWS lists them
+	Direct  IceServer   // every URL of the relay, by address; without URLs when it is off
 	StunURL string
 	TTL     time.Duration
 }

@@ -17,6 +17,7 @@ type metrics struct {
 	malformed   prometheus.Counter
 	limited     *prometheus.CounterVec // kind
 	ended       *prometheus.CounterVec // reason
+	relay       *relayMetrics
 }
 
 func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
@@ -31,8 +32,9 @@ func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
 		malformed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "kvs_service_malformed_total", Help: "Signaling messages that broke the protocol's form."}),
 		limited:     vector("kvs_service_limited_total", "Signaling messages beyond a socket's rate, by kind.", "kind"),
 		ended:       vector("kvs_service_ended_total", "Connections that ended, by reason.", "reason"),
+		relay:       newRelayMetrics(),
 	}
-	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended,
+	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay,
 		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for name, read := range map[string]func(backplane.Stats) uint64{
 		"sent":      func(s backplane.Stats) uint64 { return s.Sent },

@@ -23,7 +23,7 @@ var actorFiles = map[string]string{
 // path but the first has an arm for the message, and no arm is for a message that does not pass there.
 func TestMessagePaths(t *testing.T) {
 	paths := map[string][]string{} // message -> actors that it reaches
-	for _, name := range []string{"control.go", "channel.go", "connection.go", "resource.go", "alexa.go"} {
+	for _, name := range []string{"control.go", "channel.go", "connection.go", "resource.go", "alexa.go", "stream.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "messages", name), nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)

@@ -294,7 +294,7 @@ func (g *registry) turn(ctx context.Context, m *messages.TurnWanted) (*messages.
 	if err != nil {
 		return nil, err
 	}
-	return &messages.TurnWanted{ChannelARN: c.ARN, ClientID: m.ClientID}, nil
+	return &messages.TurnWanted{ChannelARN: c.ARN, ClientID: m.ClientID, DualStack: m.DualStack}, nil
 }
 
 func (g *registry) connect(ctx context.Context, m *messages.ConnectWanted) (*messages.Admit, error) {

@@ -2,7 +2,7 @@ package service
 
 import (
 	"fmt"
-	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -51,6 +51,8 @@ func (r *relay) Receive(ctx actor.Context) {
 		r.onOpened(ctx, msg)
 	case *messages.TurnWanted:
 		r.onTurnWanted(ctx, msg)
+	case *messages.TurnStream:
+		r.onTurnStream(ctx, msg)
 	case *actors.EdgeEnded:
 		r.onEdgeEnded(ctx, msg)
 	case *relayRetry:
@@ -68,12 +70,7 @@ func (r *relay) onStarted(ctx actor.Context) {
 
 func (r *relay) listen() {
 	r.fault = nil
-	cfg := transport.Config{Secret: []byte(r.keys.RelaySecret), Log: r.sys.Log().Named("relay")}
-	cfg.UDP, cfg.TCP = address(r.cfg.RelayUDP), address(r.cfg.RelayTCP)
-	cfg.PublicIP, _ = netip.ParseAddr(r.cfg.RelayIP) // checked by Start
-	if r.limits.Unlimited {
-		cfg.AllocationsPerChannel = -1
-	}
+	cfg := r.relayConfig()
 	r.edges.Open("relay", func(e *actors.Edge) error {
 		open, err := transport.Listen(cfg)
 		if err != nil {
@@ -96,6 +93,7 @@ func address(s string) string {
 
 func (r *relay) onOpened(ctx actor.Context, msg *relayOpened) {
 	r.serving = msg.relay
+	r.metrics.relay.serving.Store(msg.relay)
 	for _, a := range r.waiting {
 		ctx.Send(a.asker, r.servers(a.msg))
 	}
@@ -117,16 +115,45 @@ func (r *relay) onTurnWanted(ctx actor.Context, msg *messages.TurnWanted) {
 	}
 }
 
+// servers are AWS's two servers of three URLs each, by name where AWS's names are on, as far as the
+// listeners serve all of them; otherwise the one list there is (kvs-protocol.md 2.1).
 func (r *relay) servers(msg *messages.TurnWanted) *messages.TurnServers {
-	username, password := r.serving.Credentials(msg.ChannelARN, msg.ClientID, time.Now(), turnTTL)
-	return &messages.TurnServers{
-		Turn:    messages.IceServer{URLs: r.serving.URLs(), Username: username, Password: password},
-		StunURL: r.serving.StunURL(),
-		TTL:     turnTTL,
+	issue := func(client string, urls []string) messages.IceServer {
+		username, password := r.serving.Credentials(msg.ChannelARN, client, time.Now(), turnTTL)
+		return messages.IceServer{URLs: urls, Username: username, Password: password}
 	}
+	out := &messages.TurnServers{Direct: issue(msg.ClientID, r.serving.URLs()), StunURL: r.serving.StunURL(), TTL: turnTTL}
+	hosts := []string{"", ""}
+	if r.names.On() {
+		v4, v6 := r.serving.Addresses()
+		hosts = r.names.Turn(v4, v6, msg.DualStack)
+	}
+	for i, host := range hosts {
+		if urls := r.serving.AWSForm(host); urls != nil {
+			out.Turn = append(out.Turn, issue(msg.ClientID+"/"+strconv.Itoa(i), urls))
+		}
+	}
+	if len(out.Turn) == 0 && len(out.Direct.URLs) > 0 {
+		out.Turn = []messages.IceServer{out.Direct}
+	}
+	return out
+}
+
+// onTurnStream passes on what the public door found to be TURN.
+func (r *relay) onTurnStream(ctx actor.Context, msg *messages.TurnStream) {
+	if r.serving == nil {
+		ctx.Respond(refuse("ServiceUnavailableException", "The relay does not serve"))
+		return
+	}
+	if err := r.serving.Take(msg.Conn); err != nil {
+		ctx.Respond(refuse("ClientLimitExceededException", err.Error()))
+		return
+	}
+	ctx.Respond(&messages.TurnStreamTaken{})
 }
 
 func (r *relay) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	r.metrics.relay.serving.Store(nil)
 	r.serving, r.fault = nil, fmt.Errorf("relay ended: %w", msg.Err)
 	r.sys.Log().Error("no STUN and TURN; trying again", zap.Error(msg.Err), zap.Duration("after", relayAgain))
 	for _, q := range r.waiting {

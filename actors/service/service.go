@@ -14,6 +14,7 @@ package service
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -42,15 +43,17 @@ const Off = "off"
 // Config says where and how to serve. The zero value is a service on the default loopback ports
 // that keeps nothing.
 type Config struct {
-	Dir        string   // data directory; empty: nothing is kept
-	Region     string   // default us-west-2
-	Account    string   // 12 digits; default 000000000000
-	Public     string   // HTTPS listener; default 127.0.0.1:8443; port 0 takes a free one
-	Local      string   // loopback HTTP listener; default 127.0.0.1:8080
-	PublicName string   // host[:port] to name in endpoints; default: the Host of each request
-	RelayUDP   string   // default 127.0.0.1:3478; "off": none
-	RelayTCP   string   // default 127.0.0.1:3478; "off": none
-	RelayIP    string   // address that clients reach the relay at; default: the listeners'
+	Dir        string // data directory; empty: nothing is kept
+	Region     string // default us-west-2
+	Account    string // 12 digits; default 000000000000
+	Public     string // HTTPS listener; default 127.0.0.1:8443; port 0 takes a free one
+	Local      string // loopback HTTP listener; default 127.0.0.1:8080
+	PublicName string // host[:port] to name in endpoints; default: the Host of each request
+	RelayUDP   string // default 127.0.0.1:3478; "off": none
+	RelayTCP   string // default 127.0.0.1:3478; "off": none
+	RelayIP    string // address that clients reach the relay at; default: the listeners'
+	Relay      RelayConfig
+	AWSNames   string   // region whose AWS host names the service answers to; it is the Region then; default: none
 	NATS       string   // URL of an external cluster; default: embedded
 	Node       string   // unique in the cluster; default random
 	WhepToken  string   // bearer token for WHEP and page on the public listener
@@ -90,6 +93,9 @@ type Service struct {
 	RelayURLs   []string // turn:…; empty when the relay is off
 	StunURL     string
 	EnvFile     string // for a shell to source; empty when nothing is kept
+	HTTPSAddr   string // where the public door listens, host:port
+	HostsLine   string // for a hosts file; empty without AWS's names
+	HostsFile   string // where that line stands; empty when nothing is kept
 
 	sys       *actors.System
 	back      *backplane.Backplane
@@ -105,6 +111,9 @@ type world struct {
 	keys    keys
 	limits  Limits
 	metrics *metrics
+	names   api.Names // AWS's host names; zero: none
+
+	certificate *tls.Certificate // of both doors and the relay; set before the tree starts
 }
 
 type listeners struct {
@@ -127,6 +136,10 @@ func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
+	names, err := cfg.awsNames()
+	if err != nil {
+		return nil, err
+	}
 	kept, err := openKeys(cfg.Dir)
 	if err != nil {
 		return nil, err
@@ -142,7 +155,7 @@ func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, fmt.Errorf("open backplane: %w", err)
 	}
 	s.sys = actors.NewSystem("service", cfg.Log)
-	w := &world{cfg: cfg, sys: s.sys, back: s.back, keys: kept, limits: cfg.Limits, metrics: newMetrics(s.sys, s.back)}
+	w := &world{cfg: cfg, sys: s.sys, back: s.back, keys: kept, limits: cfg.Limits, metrics: newMetrics(s.sys, s.back), names: names}
 	s.door = &door{w}
 	if err := s.listen(w); err != nil {
 		return nil, err
@@ -155,8 +168,8 @@ func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("start relay (--relay-udp, --relay-tcp): %w", err)
 	}
-	s.RelayURLs, s.StunURL = turn.Turn.URLs, turn.StunURL
-	return s, s.writeEnv(cfg.Dir)
+	s.RelayURLs, s.StunURL = turn.Direct.URLs, turn.StunURL
+	return s, errors.Join(s.writeEnv(cfg.Dir), s.writeHosts(w))
 }
 
 func (c Config) check() error {
@@ -165,6 +178,9 @@ func (c Config) check() error {
 	}
 	if _, err := netip.ParseAddr(c.RelayIP); err != nil && c.RelayIP != "" {
 		return fmt.Errorf("--relay-ip must be an address: %w", err)
+	}
+	if err := c.Relay.check(); err != nil {
+		return err
 	}
 	host, _, err := net.SplitHostPort(c.Public)
 	if err != nil {
@@ -184,14 +200,18 @@ func loopback(host string) bool {
 // listen binds both doors; nothing is answered before the tree runs.
 func (s *Service) listen(w *world) error {
 	id := identity(w.cfg)
-	authority, err := api.OpenAuthority(w.cfg.Dir, id)
+	authority, err := api.OpenAuthority(w.cfg.Dir, certify(w.cfg, w.names, id))
 	if err != nil {
 		return err
 	}
-	cert, err := authority.Issue(id)
+	cert, err := authority.Issue(certify(w.cfg, w.names, id))
+	if err != nil && w.names.On() {
+		return fmt.Errorf("--aws-names %s: %w", w.names.Region(), err)
+	}
 	if err != nil {
 		return err
 	}
+	w.certificate = &cert
 	s.CA, s.CAPEM = authority.Pool(), authority.PEM()
 	doors := api.Config{
 		Backend:   &door{w},
@@ -201,12 +221,16 @@ func (s *Service) listen(w *world) error {
 		Origins:   w.cfg.Origins,
 		WhepToken: w.cfg.WhepToken,
 		PublicURL: w.cfg.PublicName,
+		Names:     w.names,
 		Refused:   w.metrics.refusal,
 		Log:       w.cfg.Log.Named("api"),
 	}
 	s.listeners.public, err = api.ListenTLS(w.cfg.Public, cert, api.Public(doors), w.cfg.Log)
 	if err != nil {
 		return fmt.Errorf("open the public door (choose another address with --public): %w", err)
+	}
+	if w.names.On() {
+		s.listeners.public.Divert(s.door.takeTurn, w.cfg.Log.Named("api"))
 	}
 	s.listeners.local, err = admin.Listen(admin.Config{
 		Listen:   w.cfg.Local,
@@ -220,8 +244,12 @@ func (s *Service) listen(w *world) error {
 		return fmt.Errorf("open the local door (choose another address with --local): %w", err)
 	}
 	s.PublicURL = "https://" + reachable(s.listeners.public.Addr())
+	s.HTTPSAddr = s.listeners.public.Addr().String()
 	if name := w.cfg.PublicName; name != "" {
 		s.PublicURL = "https://" + name
+	}
+	if w.names.On() {
+		s.PublicURL = "https://" + w.names.Control()
 	}
 	s.LocalURL = "http://" + strings.Replace(s.listeners.local.Addr(), "127.0.0.1:", "localhost:", 1)
 	return nil

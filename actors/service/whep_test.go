@@ -95,14 +95,14 @@ func TestWhepSession(t *testing.T) {
 	offers := r.answering(r.take(arn, "", newFakeSocket(8)))
 
 	options := r.status(r.whep("OPTIONS", "/whep/cam", ""), 204)
-	if links := options.Header.Values("Link"); len(links) != 3 || !strings.Contains(links[1], `rel="ice-server"; username="`) {
+	if links := options.Header.Values("Link"); len(links) != 5 || !strings.Contains(links[1], `rel="ice-server"; username="`) {
 		t.Errorf("ice servers: %q", links)
 	}
 	made := r.status(r.whep("POST", "/whep/cam", playerOffer), 201)
 	body, _ := io.ReadAll(made.Body)
 	location := made.Header.Get("Location")
 	if string(body) != "v=0\r\nanswer\r\n" || made.Header.Get("Content-Type") != "application/sdp" || made.Header.Get("ETag") == "" ||
-		!strings.HasPrefix(location, "/whep/cam/") || len(made.Header.Values("Link")) != 3 {
+		!strings.HasPrefix(location, "/whep/cam/") || len(made.Header.Values("Link")) != 5 {
 		t.Fatalf("answer %q, header %v", body, made.Header)
 	}
 	if offer := <-offers; strings.Contains(offer, "trickle") || !strings.Contains(offer, "m=video 9 UDP/TLS/RTP/SAVPF 96") {

@@ -91,6 +91,9 @@ func checkEndpoints(t *testing.T, got controlResult) {
 			t.Errorf("the %s endpoint is %q", protocol, got.Endpoints[protocol])
 		}
 	}
+	if len(got.Ice) == 0 {
+		t.Error("no ICE servers")
+	}
 	var uris []string
 	for _, server := range got.Ice {
 		uris = append(uris, server.Uris...)
@@ -98,11 +101,12 @@ func checkEndpoints(t *testing.T, got controlResult) {
 			t.Errorf("ICE server %v: user name %v, password %v, TTL %d", server.Uris, server.Username != "", server.Password != "", server.TTL)
 		}
 	}
-	for _, transport := range []string{"udp", "tcp"} {
-		if !slices.ContainsFunc(uris, func(u string) bool {
-			return strings.HasPrefix(u, "turn:") && strings.HasSuffix(u, "transport="+transport)
-		}) {
-			t.Errorf("no TURN server over %s among %q", transport, uris)
+	// AWS's two servers of three URIs each, in its order (kvs-protocol.md 2.1).
+	forms := []string{"turn:*?transport=udp", "turns:*?transport=udp", "turns:*?transport=tcp"}
+	for i, uri := range uris {
+		scheme, transport, _ := strings.Cut(forms[i%len(forms)], "*")
+		if len(got.Ice) != 2 || len(uris) != 6 || !strings.HasPrefix(uri, scheme) || !strings.HasSuffix(uri, transport) {
+			t.Errorf("URI %d of %d in %d servers is %q, want the form %q", i, len(uris), len(got.Ice), uri, forms[i%len(forms)])
 		}
 	}
 }

@@ -29,6 +29,11 @@ type options struct {
 	RelayUDP   string   `flag:"relay-udp" env:"HELIOGRAPH_RELAY_UDP" default:"127.0.0.1:3478" group:"listeners" help:"STUN and TURN over UDP; off = none"`
 	RelayTCP   string   `flag:"relay-tcp" env:"HELIOGRAPH_RELAY_TCP" default:"127.0.0.1:3478" group:"listeners" help:"TURN over TCP; off = none"`
 	RelayIP    string   `flag:"relay-ip" env:"HELIOGRAPH_RELAY_IP" group:"listeners" help:"address that clients reach the relay at; default: the one it listens on"`
+	RelayIP6   string   `flag:"relay-ip6" env:"HELIOGRAPH_RELAY_IP6" group:"listeners" help:"address of relayed IPv6 addresses, for clients that ask for one; default: none"`
+	Private    bool     `flag:"relay-private" env:"HELIOGRAPH_RELAY_PRIVATE" group:"listeners" help:"let the relay reach private addresses, as on a LAN"`
+	RelayBits  int      `flag:"relay-bits" env:"HELIOGRAPH_RELAY_BITS" default:"5000000" group:"listeners" help:"bits per second that one TURN allocation relays"`
+	PerClient  int      `flag:"relay-allocations" env:"HELIOGRAPH_RELAY_ALLOCATIONS" default:"50" group:"listeners" help:"live TURN allocations of one credential"`
+	AWSNames   string   `flag:"aws-names" env:"HELIOGRAPH_AWS_NAMES" group:"listeners" help:"region, as --region, whose AWS host names to answer to and name in endpoints, for clients with hard-coded hosts"`
 	WhepToken  string   `flag:"whep-token" env:"HELIOGRAPH_WHEP_TOKEN" group:"listeners" secret:"true" help:"bearer token for WHEP and page on the public listener; needed beyond loopback"`
 	Origins    []string `flag:"whep-origin" env:"HELIOGRAPH_WHEP_ORIGIN" group:"listeners" help:"further origins (https://host:port) whose pages may use WHEP"`
 
@@ -102,7 +107,9 @@ func (o options) config() (service.Config, error) {
 		Dir: dir, Region: o.Region, Account: o.Account,
 		Public: o.Public, Local: o.Local, PublicName: o.PublicName,
 		RelayUDP: o.RelayUDP, RelayTCP: o.RelayTCP, RelayIP: o.RelayIP,
-		NATS: o.NATS, Node: o.Node, WhepToken: o.WhepToken, Origins: o.Origins,
+		Relay:    service.RelayConfig{IP6: o.RelayIP6, PrivatePeers: o.Private, BitsPerSecond: o.RelayBits, PerCredential: o.PerClient},
+		AWSNames: o.AWSNames,
+		NATS:     o.NATS, Node: o.Node, WhepToken: o.WhepToken, Origins: o.Origins,
 		Limits: service.Limits{Unlimited: o.Unlimited, ViewersMax: o.Viewers},
 		Log:    log,
 	}, nil
@@ -125,6 +132,11 @@ func announce(out io.Writer, s *service.Service) {
 	fmt.Fprintf(out, "endpoint  %s\n", s.PublicURL)
 	for _, url := range s.RelayURLs {
 		fmt.Fprintf(out, "relay     %s\n", url)
+	}
+	if s.HostsFile != "" {
+		fmt.Fprintf(out, "hosts     %s\n", s.HostsFile)
+	} else if s.HostsLine != "" {
+		fmt.Fprintf(out, "hosts     %s\n", s.HostsLine)
 	}
 	if s.EnvFile != "" {
 		fmt.Fprintf(out, "clients   source %s\n", s.EnvFile)

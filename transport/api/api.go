@@ -82,6 +82,7 @@ type Config struct {
 	PageHosts []string          // host names that page and WHEP answer to; addresses always pass (guard.go)
 	Origins   []string          // further origins that may use WHEP, as "https://host:port"
 	WhepToken string            // bearer token that WHEP and the overview demand on the public door
+	Names     Names             // AWS's host names, in place of PublicURL; zero: none
 	PublicURL string            // host[:port] to name in endpoints; empty: the Host of each request
 	Refused   func(name string) // counts refusals by exception; nil: not counted
 	Now       func() time.Time  // nil: time.Now

@@ -20,6 +20,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -82,7 +84,7 @@ func newAuthority(id Identity) (*Authority, error) {
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		PermittedDNSDomains:   id.Names,
+		PermittedDNSDomains:   domains(id.Names),
 		// RFC 5280 4.2.1.10 wants the constraints critical; mbedTLS, which cameras use, then refuses
 		// to read the certificate. Who knows the extension heeds it either way.
 		PermittedDNSDomainsCritical: false,
@@ -109,6 +111,12 @@ func newAuthority(id Identity) (*Authority, error) {
 		return nil, err
 	}
 	return &Authority{cert: cert, key: key, pem: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
+}
+
+// domains are the constraints that cover the names: a domain covers the wildcards below it (RFC 5280
+// 4.2.1.10), and itself stands among the names.
+func domains(names []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return strings.HasPrefix(name, "*.") })
 }
 
 func withinPrivate(a netip.Addr) bool {

@@ -61,6 +61,9 @@ func (d *doors) presigned(r *http.Request) (*messages.ConnectWanted, error) {
 	if err := checkARN(want.ChannelARN); err != nil {
 		return nil, err
 	}
+	if err := d.Names.checkRole(r.Host, query.Has("X-Amz-ClientId")); err != nil {
+		return nil, err
+	}
 	if query.Has("X-Amz-ClientId") {
 		return want, checkClientID(want.ClientID)
 	}

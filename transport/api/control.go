@@ -257,9 +257,12 @@ type endpoint struct {
 // viewer from a master (kvs-protocol.md 3.1). Unknown protocols break a C parser, so exactly what
 // was asked for goes back (7.4).
 func (d *doors) channelEndpoint(r *http.Request, in *endpointInput) (any, error) {
-	protocols := []string{"HTTPS", "WSS"}
-	if c := in.SingleMasterChannelEndpointConfiguration; c != nil && c.Protocols != nil {
-		protocols = slices.Compact(slices.Sorted(slices.Values(c.Protocols)))
+	protocols, role := []string{"HTTPS", "WSS"}, ""
+	if c := in.SingleMasterChannelEndpointConfiguration; c != nil {
+		role = c.Role
+		if c.Protocols != nil {
+			protocols = slices.Compact(slices.Sorted(slices.Values(c.Protocols)))
+		}
 	}
 	m := &messages.EndpointWanted{ARN: in.ChannelARN, Storage: slices.Contains(protocols, "WEBRTC")}
 	if err := d.Backend.Endpoint(r.Context(), m); err != nil {
@@ -274,6 +277,9 @@ func (d *doors) channelEndpoint(r *http.Request, in *endpointInput) (any, error)
 		scheme := strings.ToLower(p)
 		if p == "WEBRTC" {
 			scheme = "https"
+		}
+		if d.Names.On() {
+			host = d.Names.Endpoint(p, role, d.Names.DualStack(r.Host))
 		}
 		out.ResourceEndpointList = append(out.ResourceEndpointList, endpoint{p, scheme + "://" + host})
 	}
@@ -335,12 +341,12 @@ func (d *doors) iceServers(r *http.Request, in *iceInput) (any, error) {
 	if client == "" {
 		client = in.Username
 	}
-	servers, err := d.Backend.TurnServers(r.Context(), &messages.TurnWanted{ChannelARN: in.ChannelARN, ClientID: client})
+	servers, err := d.Backend.TurnServers(r.Context(), &messages.TurnWanted{ChannelARN: in.ChannelARN, ClientID: client, DualStack: d.Names.DualStack(r.Host)})
 	if err != nil {
 		return nil, err
 	}
 	out := struct{ IceServerList []iceServer }{[]iceServer{}}
-	if t := servers.Turn; len(t.URLs) > 0 {
+	for _, t := range servers.Turn {
 		out.IceServerList = append(out.IceServerList, iceServer{t.Password, int(servers.TTL / time.Second), t.URLs, t.Username})
 	}
 	return out, nil

@@ -103,9 +103,9 @@ func (d *doors) iceLinks(w http.ResponseWriter, r *http.Request, channel string)
 	if servers.StunURL != "" {
 		h.Add("Link", fmt.Sprintf(`<%s>; rel="ice-server"`, servers.StunURL))
 	}
-	for _, url := range servers.Turn.URLs {
+	for _, url := range servers.Direct.URLs {
 		h.Add("Link", fmt.Sprintf(`<%s>; rel="ice-server"; username="%s"; credential="%s"; credential-type="password"`,
-			url, servers.Turn.Username, servers.Turn.Password))
+			url, servers.Direct.Username, servers.Direct.Password))
 	}
 	return nil
 }
