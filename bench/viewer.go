@@ -47,7 +47,8 @@ type ViewerConfig struct {
 	Region       string // AWS region; required
 	ControlPlane string // URL of the control plane; empty: AWS's of the region
 	RootCAs      *x509.CertPool
-	Credentials  aws.Provider // required
+	Credentials  aws.Provider                         // required
+	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
 
 	RelayOnly    bool
 	Loopback     bool     // gather loopback candidates too
@@ -118,6 +119,7 @@ func NewViewer(cfg ViewerConfig) (*Viewer, error) {
 	if err != nil {
 		return nil, err
 	}
+	network.ConnectTo(cfg.ConnectTo)
 	v := &Viewer{
 		cfg: cfg, network: network, video: playback.NewVideo(), audio: playback.NewAudio(),
 		tracks: make(chan remoteTrack, 4), outgoing: make(chan messages.Candidate, candidatesMax),

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -45,13 +46,14 @@ const viewersMaxDefault = 10
 
 // Config says what the device serves and where. The zero value of a field is its default.
 type Config struct {
-	Channel      string         // name of the signaling channel; required
-	NoCreate     bool           // do not create the channel when it does not exist
-	Region       string         // AWS region; required
-	ControlPlane string         // URL of the control plane; empty: AWS's of the region
-	RootCAs      *x509.CertPool // trusted roots of all TLS; nil: the system's
-	Credentials  aws.Provider   // required
-	ClientID     string         // as GetIceServerConfig tells it; default ProducerMaster
+	Channel      string                               // name of the signaling channel; required
+	NoCreate     bool                                 // do not create the channel when it does not exist
+	Region       string                               // AWS region; required
+	ControlPlane string                               // URL of the control plane; empty: AWS's of the region
+	RootCAs      *x509.CertPool                       // trusted roots of all TLS; nil: the system's
+	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
+	Credentials  aws.Provider                         // required
+	ClientID     string                               // as GetIceServerConfig tells it; default ProducerMaster
 
 	Source     media.Source // required
 	ViewersMax int          // default 10
@@ -87,6 +89,14 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// dial opens a connection to where ConnectTo sends it.
+func (c Config) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if c.ConnectTo != nil {
+		address = c.ConnectTo(network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
 // Device is a running device.
 type Device struct {
 	sys    *actors.System
@@ -103,13 +113,14 @@ func Start(cfg Config) (*Device, error) {
 	}
 	engine, err := rtc.NewEngine(rtc.EngineConfig{
 		ListenUDP: cfg.ListenUDP, IncludeLoopback: cfg.IncludeLoopback,
+		RootCAs: cfg.RootCAs, ConnectTo: cfg.ConnectTo,
 		TWCC: !cfg.NoTWCC, DataChannel: !cfg.NoDataChannel, Log: cfg.Log.Named("rtc"),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start peer connection engine: %w", err)
 	}
 	tlsConfig := &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
-	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false}
+	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false, DialContext: cfg.dial}
 	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections}
 	parts := &parts{
 		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys),

@@ -141,7 +141,7 @@ func connectMaster(ctx context.Context, p *parts, creds messages.Credentials, en
 	if err != nil {
 		return nil, err
 	}
-	client, err := signaling.Dial(ctx, url, signaling.DialOptions{TLS: p.tls})
+	client, err := signaling.Dial(ctx, url, signaling.DialOptions{TLS: p.tls, NetDial: p.cfg.dial})
 	if err != nil {
 		return nil, fmt.Errorf("connect as master (needs kinesisvideo:ConnectAsMaster): %w", err)
 	}

@@ -16,7 +16,8 @@ import (
 // Net gives pion its sockets, impaired as the profile says, and remembers them, so that Cut can
 // close them under its feet.
 type Net struct {
-	transport.Net // interfaces and name resolution
+	transport.Net                                      // interfaces and name resolution
+	connectTo     func(network, address string) string // nil: nowhere else
 	profile       Profile
 	stats         counters
 
@@ -70,6 +71,27 @@ func NewNet(p Profile) (*Net, error) {
 		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
 	return &Net{Net: std, profile: p}, nil
+}
+
+// ConnectTo makes connections and look-ups of host:port go where it says, as curl's --connect-to. It
+// is called before the first of them.
+func (n *Net) ConnectTo(where func(network, address string) string) { n.connectTo = where }
+
+func (n *Net) where(network, address string) string {
+	if n.connectTo == nil {
+		return address
+	}
+	return n.connectTo(network, address)
+}
+
+// ResolveUDPAddr looks up a STUN or TURN server.
+func (n *Net) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
+	return n.Net.ResolveUDPAddr(network, n.where(network, address))
+}
+
+// ResolveTCPAddr looks up a TURN server.
+func (n *Net) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
+	return n.Net.ResolveTCPAddr(network, n.where(network, address))
 }
 
 // Stats returns the counts so far. Sockets of a zero profile are the system's own and not counted.
@@ -126,7 +148,7 @@ func (n *Net) DialTCP(network string, laddr, raddr *net.TCPAddr) (transport.TCPC
 
 // DialContext opens a connection for others than pion, so that Cut closes it as well.
 func (n *Net) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := new(net.Dialer).DialContext(ctx, network, address)
+	c, err := new(net.Dialer).DialContext(ctx, network, n.where(network, address))
 	if err != nil {
 		return nil, err
 	}

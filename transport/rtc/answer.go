@@ -48,12 +48,18 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 }
 
 func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
-	network, err := newNetwork()
+	network, err := newNetwork(e.cfg.ConnectTo)
 	if err != nil {
 		return nil, err
 	}
 	settings := e.settings
 	settings.SetNet(network)
+	servers := iceServers(cfg.IceServers, e.log)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.URLs...)
+	}
+	settings.SetICEProxyDialer(newTurnStreams(network, e.cfg.RootCAs, urls))
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(e.media),
 		webrtc.WithInterceptorRegistry(e.interceptors))
 	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
@@ -61,7 +67,7 @@ func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
 		policy, hosts = webrtc.ICETransportPolicyRelay, 0
 	}
 	pc, err := api.NewPeerConnection(webrtc.Configuration{
-		ICEServers:         iceServers(cfg.IceServers, e.log),
+		ICEServers:         servers,
 		ICETransportPolicy: policy,
 		BundlePolicy:       webrtc.BundlePolicyMaxBundle,
 		Certificates:       []webrtc.Certificate{e.certificate},

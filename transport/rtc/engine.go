@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -21,6 +22,9 @@ type EngineConfig struct {
 	ListenUDP       string // shared UDP sockets for host candidates, host:port; default ":0"
 	TWCC            bool   // number outgoing packets for transport-wide congestion control
 	DataChannel     bool   // accept data channels; otherwise each is closed when it opens
+
+	RootCAs   *x509.CertPool                       // trusted by TURN over TLS; nil: the system's
+	ConnectTo func(network, address string) string // where STUN and TURN servers are, as curl's --connect-to; nil: where they say
 
 	// A viewer that vanishes is reported as gone after DisconnectedAfter + FailedAfter without a
 	// sign of life; KeepAlive is how often one is asked for. Defaults: 5 s, 20 s, 2 s.

@@ -19,19 +19,20 @@ const dialMax = 5 * time.Second
 // does not answer would hold a leaving viewer's slot for minutes. cut ends all of it at once.
 type network struct {
 	*stdnet.Net
-	ctx context.Context
-	end context.CancelFunc
+	connectTo func(network, address string) string // nil: nowhere else
+	ctx       context.Context
+	end       context.CancelFunc
 
 	mu    sync.Mutex
 	conns []net.PacketConn // all that were opened; a handful, closing one twice is harmless
 }
 
-func newNetwork() (*network, error) {
+func newNetwork(connectTo func(network, address string) string) (*network, error) {
 	std, err := stdnet.NewNet()
 	if err != nil {
 		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
-	n := &network{Net: std}
+	n := &network{Net: std, connectTo: connectTo}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -109,6 +110,9 @@ func (n *network) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) 
 func (n *network) resolve(network, address string) (net.IP, int, error) {
 	ctx, cancel := context.WithTimeout(n.ctx, dialMax)
 	defer cancel()
+	if n.connectTo != nil {
+		address = n.connectTo(network, address)
+	}
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, 0, err
