@@ -172,11 +172,25 @@ func TestTurnAtTheHTTPSDoor(t *testing.T) {
 	if err := relayed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := named(r).Get(r.PublicURL + "/")
+	// A page of the door itself still is of its own origin, which takes to know that the request came over TLS.
+	req, err := http.NewRequestWithContext(r.ctx, http.MethodGet, "https://"+r.HTTPSAddr+"/api/channels", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
+	req.Header.Set("Origin", "https://"+r.HTTPSAddr)
+	r.status(r.do(req), http.StatusOK)
+	req.Header.Set("Origin", "http://"+r.HTTPSAddr)
+	r.status(r.do(req), http.StatusForbidden)
+}
+
+func (r *rig) do(req *http.Request) *http.Response {
+	r.Helper()
+	resp, err := r.http.Do(req)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
 }
 
 func (r *rig) metric(name string) string {
