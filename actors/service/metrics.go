@@ -18,6 +18,7 @@ type metrics struct {
 	limited     *prometheus.CounterVec // kind
 	ended       *prometheus.CounterVec // reason
 	relay       *relayMetrics
+	reloads     *prometheus.CounterVec // outcome
 }
 
 func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
@@ -33,8 +34,9 @@ func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
 		limited:     vector("kvs_service_limited_total", "Signaling messages beyond a socket's rate, by kind.", "kind"),
 		ended:       vector("kvs_service_ended_total", "Connections that ended, by reason.", "reason"),
 		relay:       newRelayMetrics(),
+		reloads:     vector("kvs_service_key_reloads_total", "Changes of the key files, by outcome: taken, or refused and the old keys kept.", "outcome"),
 	}
-	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay,
+	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay, m.reloads,
 		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for name, read := range map[string]func(backplane.Stats) uint64{
 		"sent":      func(s backplane.Stats) uint64 { return s.Sent },

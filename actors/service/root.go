@@ -39,10 +39,14 @@ type arrival struct {
 
 func newRoot(w *world, l *listeners) *root {
 	r := &root{world: w, listeners: l, lodgings: map[string]*lodging{}}
-	r.keeper = actors.NewKeeper(w.sys,
+	specs := []actors.Spec{
 		actors.Spec{Name: "relay", Lanes: actors.Lanes{Control: 256}, New: func() actor.Actor { return newRelay(w) }},
 		actors.Spec{Name: "registry", Lanes: actors.Lanes{Control: 1024}, New: func() actor.Actor { return newRegistry(w) }},
-	)
+	}
+	if w.keys.watched() {
+		specs = append(specs, actors.Spec{Name: "keywatch", Lanes: actors.Lanes{Control: 16}, New: func() actor.Actor { return newKeywatch(w) }})
+	}
+	r.keeper = actors.NewKeeper(w.sys, specs...)
 	return r
 }
 

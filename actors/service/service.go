@@ -3,6 +3,7 @@
 //	service                    keeps the tree, serves the two listeners, lodges channels (root.go)
 //	├── relay                  STUN/TURN (relay.go)
 //	├── registry               the control plane's rules over the backplane's store (registry.go)
+//	├── keywatch               replaces the access keys when their files change (keywatch.go)
 //	└── channel-<id>           the connections of one channel on this node (channel.go)
 //	    └── connection-<id>    one websocket (connection.go) or one WHEP session (whep.go)
 //
@@ -59,6 +60,8 @@ type Config struct {
 	WhepToken  string   // bearer token for WHEP and page on the public listener
 	Origins    []string // further origins whose pages may use WHEP
 	Limits     Limits
+	KeyFile    string        // fixes the first access key (keys.go); empty: the generated one
+	KeysPoll   time.Duration // how often changed keys are looked for; default 1 s
 	Log        *zap.Logger
 }
 
@@ -75,6 +78,9 @@ func (c Config) withDefaults() Config {
 	def(&c.RelayUDP, "127.0.0.1:3478")
 	def(&c.RelayTCP, "127.0.0.1:3478")
 	def(&c.Node, newToken())
+	if c.KeysPoll == 0 {
+		c.KeysPoll = keysPollDefault
+	}
 	c.Limits = c.Limits.withDefaults()
 	if c.Log == nil {
 		c.Log = zap.NewNop()
@@ -108,7 +114,7 @@ type world struct {
 	cfg     Config
 	sys     *actors.System
 	back    *backplane.Backplane
-	keys    keys
+	keys    *keystore
 	limits  Limits
 	metrics *metrics
 	names   api.Names // AWS's host names; zero: none
@@ -140,11 +146,11 @@ func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := openKeys(cfg.Dir)
+	kept, err := openKeys(cfg.Dir, cfg.KeyFile, cfg.Account)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{Region: cfg.Region, Credentials: kept.credentials(), listeners: &listeners{}}
+	s := &Service{Region: cfg.Region, Credentials: kept.ring.Load().first, listeners: &listeners{}}
 	defer func() {
 		if err != nil {
 			s.undo()
@@ -215,7 +221,8 @@ func (s *Service) listen(w *world) error {
 	s.CA, s.CAPEM = authority.Pool(), authority.PEM()
 	doors := api.Config{
 		Backend:   &door{w},
-		Verifier:  &aws.Verifier{Region: w.cfg.Region, Secret: w.keys.secret},
+		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find},
+		Account:   w.cfg.Account,
 		Page:      page.Handler(),
 		PageHosts: id.Names,
 		Origins:   w.cfg.Origins,

@@ -74,7 +74,7 @@ func stop(t *testing.T, s *Service) {
 func (r *rig) sdk() *kinesisvideo.Client {
 	return kinesisvideo.New(kinesisvideo.Options{
 		Region: r.Region, BaseEndpoint: &r.PublicURL, HTTPClient: r.http, Retryer: sdkaws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider(r.Credentials.AccessKeyID, r.Credentials.SecretAccessKey, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(r.Credentials.AccessKeyID, r.Credentials.SecretAccessKey, r.Credentials.SessionToken),
 	})
 }
 

@@ -38,6 +38,7 @@ type options struct {
 	Origins    []string `flag:"whep-origin" env:"HELIOGRAPH_WHEP_ORIGIN" group:"listeners" help:"further origins (https://host:port) whose pages may use WHEP"`
 
 	Dir       string `flag:"data-dir" env:"HELIOGRAPH_DATA_DIR" group:"store" help:"keys, certificates and channels; default: heliograph in the user's data folder"`
+	KeyFile   string `flag:"access-key-file" env:"HELIOGRAPH_ACCESS_KEY_FILE" group:"store" help:"file that fixes the access key: id and secret, or one entry of keys.json as JSON"`
 	Ephemeral bool   `flag:"ephemeral" env:"HELIOGRAPH_EPHEMERAL" group:"store" help:"keep nothing: new keys and no channels at each start"`
 	NATS      string `flag:"nats" env:"HELIOGRAPH_NATS" group:"store" help:"URL of a NATS cluster that several servers share; default: one of its own"`
 	Node      string `flag:"node" env:"HELIOGRAPH_NODE" group:"store" help:"name of this server in the cluster; default: random"`
@@ -104,7 +105,7 @@ func (o options) config() (service.Config, error) {
 		dir = ""
 	}
 	return service.Config{
-		Dir: dir, Region: o.Region, Account: o.Account,
+		Dir: dir, KeyFile: o.KeyFile, Region: o.Region, Account: o.Account,
 		Public: o.Public, Local: o.Local, PublicName: o.PublicName,
 		RelayUDP: o.RelayUDP, RelayTCP: o.RelayTCP, RelayIP: o.RelayIP,
 		Relay:    service.RelayConfig{IP6: o.RelayIP6, PrivatePeers: o.Private, BitsPerSecond: o.RelayBits, PerCredential: o.PerClient},

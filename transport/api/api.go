@@ -78,6 +78,7 @@ const (
 type Config struct {
 	Backend   Backend
 	Verifier  *aws.Verifier
+	Account   string            // in the ARNs that policies are asked about
 	Page      http.Handler      // the viewer page; nil: none
 	PageHosts []string          // host names that page and WHEP answer to; addresses always pass (guard.go)
 	Origins   []string          // further origins that may use WHEP, as "https://host:port"

@@ -53,7 +53,8 @@ func (d *doors) connect(w http.ResponseWriter, r *http.Request) {
 // presigned verifies the query and reads who connects where. The signature comes first: whoever
 // cannot sign learns nothing of the rest.
 func (d *doors) presigned(r *http.Request) (*messages.ConnectWanted, error) {
-	if _, err := d.Verifier.VerifyQuery(r); err != nil {
+	key, err := d.Verifier.VerifyQuery(r)
+	if err != nil {
 		return nil, err
 	}
 	query := r.URL.Query()
@@ -65,7 +66,9 @@ func (d *doors) presigned(r *http.Request) (*messages.ConnectWanted, error) {
 		return nil, err
 	}
 	if query.Has("X-Amz-ClientId") {
-		return want, checkClientID(want.ClientID)
+		if err := checkClientID(want.ClientID); err != nil {
+			return nil, err
+		}
 	}
-	return want, nil
+	return want, authorizeConnect(key, want)
 }

@@ -2,7 +2,8 @@ package api
 
 // The envelope of a signed request. In order of execution: anyOrigin answers the preflight and
 // opens the door to every origin; signed reads the body within its bound, verifies the signature,
-// decodes and validates; the operation asks the Backend; answer or refuse writes once.
+// decodes and validates, asks the key's policy (authorize.go); the operation asks the Backend; answer
+// or refuse writes once.
 
 import (
 	"bytes"
@@ -49,7 +50,8 @@ func signedFor[In any, P interface {
 			d.refuse(w, &aws.Error{Type: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge, Message: "The request body is too large"})
 			return
 		}
-		if _, err := d.Verifier.VerifyHeader(r, body); err != nil {
+		key, err := d.Verifier.VerifyHeader(r, body)
+		if err != nil {
 			d.refuse(w, err)
 			return
 		}
@@ -62,7 +64,12 @@ func signedFor[In any, P interface {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(wait + requestWait))
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		defer cancel()
-		out, err := run(r.WithContext(ctx), in)
+		r = r.WithContext(ctx)
+		if err := d.authorize(r, key, body); err != nil {
+			d.refuse(w, err)
+			return
+		}
+		out, err := run(r, in)
 		if err != nil {
 			d.refuse(w, err)
 			return

@@ -34,7 +34,7 @@ func endpoint(t *testing.T, answers map[string]answer) (*httptest.Server, chan s
 		body, _ := io.ReadAll(r.Body)
 		requests <- r.URL.Path + " " + string(body)
 		a := answers[r.URL.Path]
-		if _, err := (&Verifier{Region: testRegion, Secret: verifierAt(testTime).Secret}).VerifyHeader(r, body); err != nil {
+		if _, err := (&Verifier{Region: testRegion, Key: verifierAt(testTime).Key}).VerifyHeader(r, body); err != nil {
 			e := err.(*Error)
 			a = answer{e.Status, e.Type, fmt.Sprintf(`{"message":%q}`, e.Message)}
 		}

@@ -25,15 +25,20 @@ const (
 // Verifier checks SigV4 signatures of requests to KVS. It is safe for concurrent use when its
 // functions are. Its errors are *Error, status 403, with AWS's names (kvs-protocol.md 1.5).
 type Verifier struct {
-	Region  string                                            // the only region accepted; empty: any
-	Secret  func(accessKeyID string) (secret string, ok bool) // ok is false for a key nobody has
-	Now     func() time.Time                                  // nil: time.Now
-	SkewMax time.Duration                                     // how far the signer's clock may be off; 0: 5 min
+	Region  string           // the only region accepted; empty: any
+	Key     FindKey          // must not be nil
+	Now     func() time.Time // nil: time.Now
+	SkewMax time.Duration    // how far the signer's clock may be off; 0: 5 min
 }
+
+// FindKey finds the key of that id which is good at that time; token is the session token that came
+// with it, empty for none. It fails with UnknownClient or ExpiredToken.
+type FindKey func(accessKeyID, token string, at time.Time) (*Key, *Error)
 
 // claim is what a request says of its own signature.
 type claim struct {
 	accessKeyID, scope, day, region string        // from the credential
+	token                           string        // of the session; empty for a key that lasts
 	date                            string        // as sent; part of what was signed
 	life                            time.Duration // how long after date the signature is good for
 	signedHeaders                   []string
@@ -42,7 +47,7 @@ type claim struct {
 
 // VerifyHeader checks the Authorization header of r, whose body must have been read into body. It
 // takes SignedHeaders at its word, as a security token may travel unsigned (kvs-protocol.md 3.2).
-func (v *Verifier) VerifyHeader(r *http.Request, body []byte) (accessKeyID string, err error) {
+func (v *Verifier) VerifyHeader(r *http.Request, body []byte) (*Key, error) {
 	c, fault := headerClaim(r)
 	c.life = v.skewMax()
 	if fault == nil {
@@ -52,30 +57,32 @@ func (v *Verifier) VerifyHeader(r *http.Request, body []byte) (accessKeyID strin
 	if fault == nil {
 		q, fault = parseQuery(r)
 	}
+	var key *Key
 	if fault == nil {
-		fault = v.check(r, c, canonicalQuery(q, ""), hashHex(body))
+		key, fault = v.check(r, c, canonicalQuery(q, ""), hashHex(body))
 	}
 	if fault != nil {
-		return "", v.dated(fault)
+		return nil, v.dated(fault)
 	}
-	return c.accessKeyID, nil
+	return key, nil
 }
 
 // VerifyQuery checks a presigned GET, as a WebSocket is opened with. No X-Amz- parameter may come
 // twice, so that what was verified is what the caller then reads from the query.
-func (v *Verifier) VerifyQuery(r *http.Request) (accessKeyID string, err error) {
+func (v *Verifier) VerifyQuery(r *http.Request) (*Key, error) {
 	q, fault := parseQuery(r)
 	var c claim
+	var key *Key
 	if fault == nil {
 		c, fault = queryClaim(q)
 	}
 	if fault == nil {
-		fault = v.check(r, c, canonicalQuery(q, "X-Amz-Signature"), emptyHash)
+		key, fault = v.check(r, c, canonicalQuery(q, "X-Amz-Signature"), emptyHash)
 	}
 	if fault != nil {
-		return "", v.dated(fault)
+		return nil, v.dated(fault)
 	}
-	return c.accessKeyID, nil
+	return key, nil
 }
 
 // headerClaim reads "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…".
@@ -105,7 +112,11 @@ func headerClaim(r *http.Request) (c claim, fault *Error) {
 	if len(dates) != 1 {
 		return c, refuse(incomplete, "Authorization header requires existence of one 'X-Amz-Date' header.")
 	}
-	c = claim{date: dates[0], signature: part["Signature"]}
+	tokens := r.Header.Values("X-Amz-Security-Token")
+	if len(tokens) > 1 {
+		return c, refuse(incomplete, "The 'X-Amz-Security-Token' header comes twice.")
+	}
+	c = claim{date: dates[0], signature: part["Signature"], token: strings.Join(tokens, "")}
 	fault = c.read(part["Credential"], part["SignedHeaders"])
 	return c, fault
 }
@@ -132,7 +143,10 @@ func queryClaim(q url.Values) (c claim, fault *Error) {
 	if err != nil || seconds < 1 || seconds > expiresSecondsMax {
 		return c, refuse(incomplete, "X-Amz-Expires must be a number of seconds from 1 to %d.", expiresSecondsMax)
 	}
-	c = claim{date: q.Get("X-Amz-Date"), life: time.Duration(seconds) * time.Second, signature: q.Get("X-Amz-Signature")}
+	c = claim{
+		date: q.Get("X-Amz-Date"), life: time.Duration(seconds) * time.Second,
+		signature: q.Get("X-Amz-Signature"), token: q.Get("X-Amz-Security-Token"),
+	}
 	fault = c.read(q.Get("X-Amz-Credential"), q.Get("X-Amz-SignedHeaders"))
 	return c, fault
 }
@@ -167,24 +181,24 @@ func (c *claim) read(credential, signedHeaders string) *Error {
 }
 
 // check weighs the claim and compares its signature with the one that the key's holder would make.
-func (v *Verifier) check(r *http.Request, c claim, query, payloadHash string) *Error {
+func (v *Verifier) check(r *http.Request, c claim, query, payloadHash string) (*Key, *Error) {
 	if v.Region != "" && c.region != v.Region {
-		return refuse(invalidSignature, "Credential should be scoped to a valid region, not the one given: this is '%s'.", v.Region)
+		return nil, refuse(invalidSignature, "Credential should be scoped to a valid region, not the one given: this is '%s'.", v.Region)
 	}
-	secret, ok := v.Secret(c.accessKeyID)
-	if !ok || secret == "" {
-		return refuse(unknownClient, "The security token included in the request is invalid.")
+	key, fault := v.Key(c.accessKeyID, c.token, v.now())
+	if fault != nil {
+		return nil, fault
 	}
 	if fault := v.checkTime(c); fault != nil {
-		return fault
+		return nil, fault
 	}
 	canonical := strings.Join([]string{r.Method, canonicalPath(r.URL), query, canonicalHeaders(r, c.signedHeaders), strings.Join(c.signedHeaders, ";"), payloadHash}, "\n")
-	want := signature(secret, canonical, c.date, c.scope)
+	want := signature(key.Secret, canonical, c.date, c.scope)
 	if subtle.ConstantTimeCompare([]byte(want), []byte(c.signature)) != 1 {
-		return refuse(invalidSignature, "The request signature we calculated does not match the signature you provided. "+
+		return nil, refuse(invalidSignature, "The request signature we calculated does not match the signature you provided. "+
 			"Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 	}
-	return nil
+	return key, nil
 }
 
 // checkTime holds the claim's date against the clock. The C SDK looks for "Signature expired" and
@@ -273,7 +287,18 @@ const (
 	incomplete       = "IncompleteSignatureException"
 	invalidSignature = "InvalidSignatureException"
 	unknownClient    = "UnrecognizedClientException"
+	expiredToken     = "ExpiredTokenException"
 )
+
+// UnknownClient refuses a key that nobody has, or a token that is not the key's.
+func UnknownClient() *Error {
+	return refuse(unknownClient, "The security token included in the request is invalid.")
+}
+
+// ExpiredToken refuses a session that is over.
+func ExpiredToken() *Error {
+	return refuse(expiredToken, "The security token included in the request is expired")
+}
 
 func refuse(kind, format string, args ...any) *Error {
 	return &Error{Type: kind, Status: http.StatusForbidden, Message: fmt.Sprintf(format, args...)}

@@ -32,8 +32,11 @@ func verifierAt(now time.Time) *Verifier {
 	return &Verifier{
 		Region: testRegion,
 		Now:    func() time.Time { return now },
-		Secret: func(id string) (string, bool) {
-			return testKey.SecretAccessKey, id == testKey.AccessKeyID
+		Key: func(id, _ string, _ time.Time) (*Key, *Error) {
+			if id != testKey.AccessKeyID {
+				return nil, UnknownClient()
+			}
+			return &Key{ID: id, Secret: testKey.SecretAccessKey}, nil
 		},
 	}
 }
@@ -88,7 +91,9 @@ func TestCanonicalQueryIsSorted(t *testing.T) {
 func TestVerifyQueryAcceptsTheJavaScriptSDK(t *testing.T) {
 	at := time.Date(2019, 12, 1, 0, 0, 0, 0, time.UTC)
 	v := &Verifier{Region: "us-west-2", Now: func() time.Time { return at.Add(time.Minute) },
-		Secret: func(string) (string, bool) { return "FakeSecretKey", true }}
+		Key: func(id, token string, _ time.Time) (*Key, *Error) {
+			return &Key{ID: id, Secret: "FakeSecretKey", Thing: token}, nil
+		}}
 	for _, known := range []struct{ path, token, signature string }{
 		{"/", "FakeSessionToken", "fc268038be276315822b4f73eafd28ee3a5632a2a35fdb0a88db9a42b13d6c92"},
 		{"/", "", "be1e78950d956a8a9a1997417099ddbd7455619f3d08c4ad20e1e272179ca695"},
@@ -103,8 +108,8 @@ func TestVerifyQueryAcceptsTheJavaScriptSDK(t *testing.T) {
 			q.Set("X-Amz-Security-Token", known.token)
 		}
 		r := httptest.NewRequest("GET", "https://kvs.awsamazon.com"+known.path+"?"+q.Encode(), nil)
-		if _, err := v.VerifyQuery(r); err != nil {
-			t.Errorf("%s: %v", known.path, err)
+		if key, err := v.VerifyQuery(r); err != nil || key.Thing != known.token {
+			t.Errorf("%s: %v %v", known.path, key, err)
 		}
 	}
 }
@@ -114,9 +119,9 @@ func TestVerifyHeaderAcceptsTheSDKOverHTTPS(t *testing.T) {
 	verdict := make(chan error, 1)
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		id, err := verifierAt(testTime).VerifyHeader(r, body)
-		if err == nil && id != testKey.AccessKeyID {
-			err = errors.New("wrong key " + id)
+		key, err := verifierAt(testTime).VerifyHeader(r, body)
+		if err == nil && key.ID != testKey.AccessKeyID {
+			err = errors.New("wrong key " + key.ID)
 		}
 		verdict <- err
 	}))
@@ -286,8 +291,8 @@ func TestVerifyQueryAcceptsPresigned(t *testing.T) {
 				t.Fatalf("parameters: %v", u.Query())
 			}
 			for _, at := range []time.Duration{-5 * time.Minute, 0, 299 * time.Second} {
-				if id, err := verifierAt(testTime.Add(at)).VerifyQuery(upgrade(u)); err != nil || id != testKey.AccessKeyID {
-					t.Errorf("%v: %q %v", at, id, err)
+				if key, err := verifierAt(testTime.Add(at)).VerifyQuery(upgrade(u)); err != nil || key.ID != testKey.AccessKeyID {
+					t.Errorf("%v: %v %v", at, key, err)
 				}
 			}
 			pairs := strings.Split(u.RawQuery, "&")

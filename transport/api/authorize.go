@@ -1,0 +1,131 @@
+package api
+
+// May the key do this? In order of execution: actionOf names the action by the path of the request,
+// resourcesOf reads from the body which resources it is about, authorize puts both to the key's
+// policy. It stands before every signed operation, whatever it is called: what is added later is
+// covered from the first day.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+const (
+	anyResource = "*" // of operations on no resource in particular
+	noCreation  = "0000000000000"
+
+	actionMaster = aws.ServiceName + ":ConnectAsMaster"
+	actionViewer = aws.ServiceName + ":ConnectAsViewer"
+)
+
+// actionOf is the IAM action of an operation: /listSignalingChannels and /v1/get-ice-server-config
+// are ListSignalingChannels and GetIceServerConfig.
+func actionOf(path string) string {
+	var b strings.Builder
+	for word := range strings.SplitSeq(path[strings.LastIndexByte(path, '/')+1:], "-") {
+		if word != "" {
+			b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+		}
+	}
+	return aws.ServiceName + ":" + b.String()
+}
+
+// named are the members by which the operations name resources (kvs-protocol.md 1.4). Like that of
+// the operations, the decoder takes every spelling of case.
+type named struct {
+	ChannelARN  string
+	ChannelName string
+	ResourceARN string
+	StreamARN   string
+	StreamName  string
+}
+
+// authorize refuses a request whose key may not do the operation on each resource that the body
+// names. All of them count, also those that this operation does not look at.
+func (d *doors) authorize(r *http.Request, key *aws.Key, body []byte) error {
+	if key.Unbounded() {
+		return nil
+	}
+	action := actionOf(r.URL.Path)
+	resources, err := d.resourcesOf(r.Context(), body)
+	if err != nil {
+		return err
+	}
+	for _, resource := range resources {
+		if text := key.Refusal(action, resource); text != "" {
+			return denied(r.URL.Path, text)
+		}
+	}
+	return nil
+}
+
+func (d *doors) resourcesOf(ctx context.Context, body []byte) ([]string, error) {
+	var n named
+	_ = json.Unmarshal(body, &n) // the operation has decoded the body; a member of another form is not its own
+	var resources []string
+	for _, arn := range []string{n.ChannelARN, n.ResourceARN, n.StreamARN} {
+		if arn != "" {
+			resources = append(resources, arn)
+		}
+	}
+	if n.ChannelName != "" {
+		arn, err := d.channelARN(ctx, n.ChannelName)
+		if err != nil {
+			return nil, err
+		}
+		resources = append(resources, arn)
+	}
+	if n.StreamName != "" {
+		resources = append(resources, d.arnOf("stream", n.StreamName))
+	}
+	if len(resources) == 0 {
+		resources = []string{anyResource}
+	}
+	return resources, nil
+}
+
+// channelARN is the ARN of the channel of that name or, where there is none, the one that it could
+// have: a policy for ".../channel/NAME/*" allows to create it.
+func (d *doors) channelARN(ctx context.Context, name string) (string, error) {
+	info, err := d.Backend.DescribeChannel(ctx, &messages.DescribeChannel{Name: name})
+	if refused, ok := errors.AsType[*messages.Refused](err); ok && refused.Type == "ResourceNotFoundException" {
+		return d.arnOf("channel", name), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return info.ARN, nil
+}
+
+func (d *doors) arnOf(kind, name string) string {
+	return "arn:aws:kinesisvideo:" + d.Verifier.Region + ":" + d.Account + ":" + kind + "/" + name + "/" + noCreation
+}
+
+// denied has a type and status for each API (kvs-protocol.md 1.5).
+func denied(path, text string) error {
+	switch {
+	case strings.HasPrefix(path, "/v1/"): // signaling has no AccessDeniedException
+		return &aws.Error{Type: "NotAuthorizedException", Status: http.StatusUnauthorized, Message: text}
+	case strings.HasPrefix(path, "/joinStorageSession"):
+		return &aws.Error{Type: "AccessDeniedException", Status: http.StatusForbidden, Message: text}
+	}
+	return &aws.Error{Type: "AccessDeniedException", Status: http.StatusUnauthorized, Message: text}
+}
+
+// authorizeConnect refuses a socket: a viewer's key cannot act as the master (kvs-protocol.md 3.3).
+func authorizeConnect(key *aws.Key, want *messages.ConnectWanted) error {
+	action := actionViewer
+	if want.ClientID == "" {
+		action = actionMaster
+	}
+	if text := key.Refusal(action, want.ChannelARN); text != "" {
+		return &aws.Error{Type: "AccessDeniedException", Status: http.StatusForbidden, Message: text}
+	}
+	return nil
+}
