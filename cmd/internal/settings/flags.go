@@ -10,6 +10,7 @@ import (
 type commandLine struct {
 	help, version bool
 	config        string
+	operands      []string
 	given         []given
 }
 
@@ -19,12 +20,17 @@ type given struct {
 	text  string
 }
 
-// parseArgs reads "--name value", "--name=value" and, for a bool, "--name"; one dash does as well.
-func parseArgs(fields []*field, args []string) (*commandLine, error) {
+// parseArgs reads "--name value", "--name=value" and, for a bool, "--name"; one dash does as well. As
+// many words as there are operands may stand among them.
+func parseArgs(fields []*field, args []string, operands int) (*commandLine, error) {
 	line := new(commandLine)
 	for len(args) > 0 {
 		word := args[0]
 		args = args[1:]
+		if !strings.HasPrefix(word, "-") && len(line.operands) < operands {
+			line.operands = append(line.operands, word)
+			continue
+		}
 		if len(word) < 2 || word[0] != '-' || word == "--" {
 			return nil, fmt.Errorf("unexpected argument %q: settings are given as --name value", word)
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-const helpHead = `usage: %s [flags]
+const helpHead = `usage: %s
 
 Each setting is read from its default, then from the YAML file that --config names, then from the
 environment, then from the flags; what comes later wins. A list separates its items by commas.
@@ -15,8 +15,8 @@ environment, then from the flags; what comes later wins. A list separates its it
 `
 
 // printHelp lists every setting under its group: flag, YAML key, environment, default, and below
-// them what it is for.
-func printHelp(out io.Writer, program string, fields []*field) (int, error) {
+// them what it is for. The program itself also lists its commands.
+func printHelp(out io.Writer, program string, c *Command, all []Command, fields []*field) (int, error) {
 	rows := [][]string{{"FLAG", "YAML KEY", "ENVIRONMENT", "DEFAULT"}}
 	for _, f := range fields {
 		rows = append(rows, helpRow(f))
@@ -29,7 +29,10 @@ func printHelp(out io.Writer, program string, fields []*field) (int, error) {
 	widths := columnWidths(append(rows, general...))
 
 	var b strings.Builder
-	fmt.Fprintf(&b, helpHead, program)
+	fmt.Fprintf(&b, helpHead, c.usage(program))
+	if c.Words != "" {
+		b.WriteString(c.Help + ".\n\n")
+	}
 	b.WriteString(columns(rows[0], widths))
 	for _, group := range groupsOf(fields) {
 		if group != "" {
@@ -44,6 +47,9 @@ func printHelp(out io.Writer, program string, fields []*field) (int, error) {
 	b.WriteString("\ngeneral\n")
 	for i, help := range []string{"YAML file with settings", "print the version and end", "print this and end"} {
 		b.WriteString(columns(general[i], widths) + "        " + help + "\n")
+	}
+	if c.Words == "" {
+		b.WriteString(commandHelp(all))
 	}
 	return io.WriteString(out, b.String())
 }

@@ -40,19 +40,40 @@ const (
 // (as os.Environ gives it) and args (without the program's name); later ones win. After --help or
 // --version it has printed to out and returns ErrDone.
 func Load(program string, cfg any, args []string, environ []string, out io.Writer) error {
-	fields, err := fieldsOf(cfg)
+	_, err := prepare(program, &Command{Config: cfg}, nil, args, environ, out)
+	return err
+}
+
+// prepare fills the settings of one of a program's commands and returns its operands.
+func prepare(program string, c *Command, all []Command, args, environ []string, out io.Writer) ([]string, error) {
+	fields, err := fieldsOf(c.Config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	line, err := parseArgs(fields, args)
+	line, err := parseArgs(fields, args, len(c.Operands))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case line.help:
-		return printed(printHelp(out, program, fields))
+		return nil, printed(printHelp(out, program, c, all, fields))
 	case line.version:
-		return printed(fmt.Fprintf(out, "%s %s\n", program, Version()))
+		return nil, printed(fmt.Fprintf(out, "%s %s\n", program, Version()))
+	case len(line.operands) < len(c.Operands):
+		return nil, fmt.Errorf("%s is missing: %s", c.Operands[len(line.operands)], c.usage(program))
+	}
+	return line.operands, fill(fields, line, all, environ)
+}
+
+// fill sets the fields from all sources, the weakest first.
+func fill(fields []*field, line *commandLine, all []Command, environ []string) error {
+	var foreign []*field
+	for _, other := range all {
+		more, err := fieldsOf(other.Config)
+		if err != nil {
+			return err
+		}
+		foreign = append(foreign, more...)
 	}
 	env := environment(environ)
 	if line.config == "" {
@@ -61,7 +82,7 @@ func Load(program string, cfg any, args []string, environ []string, out io.Write
 	if err := applyDefaults(fields); err != nil {
 		return err
 	}
-	if err := applyFile(fields, line.config); err != nil {
+	if err := applyFile(fields, foreign, line.config); err != nil {
 		return err
 	}
 	if err := applyEnvironment(fields, env); err != nil {

@@ -171,7 +171,7 @@ func TestHelp(t *testing.T) {
 	if err := Load("heliograph-test", &c, []string{"--help"}, nil, &out); !errors.Is(err, ErrDone) {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(helpHead, "heliograph-test") + `  FLAG                YAML KEY  ENVIRONMENT                               DEFAULT
+	want := fmt.Sprintf(helpHead, "heliograph-test [flags]") + `  FLAG                YAML KEY  ENVIRONMENT                               DEFAULT
   --quiet             quiet
         say less
 

@@ -23,8 +23,9 @@ func applyDefaults(fields []*field) error {
 }
 
 // applyFile sets the fields that the YAML file names. The file is one flat mapping; scalars are
-// taken as they are written (so 007 stays 007), and a key without a value changes nothing.
-func applyFile(fields []*field, path string) error {
+// taken as they are written (so 007 stays 007), and a key without a value changes nothing. Foreign
+// fields are those of the program's other commands, for which the file may speak too.
+func applyFile(fields, foreign []*field, path string) error {
 	if path == "" {
 		return nil
 	}
@@ -41,7 +42,7 @@ func applyFile(fields []*field, path string) error {
 		return fmt.Errorf("read config file %s: %w", path, err)
 	}
 	for _, pair := range pairs {
-		if err := applyPair(fields, path, pair); err != nil {
+		if err := applyPair(fields, foreign, path, pair); err != nil {
 			return err
 		}
 	}
@@ -69,10 +70,13 @@ func mapping(file *ast.File) ([]*ast.MappingValueNode, error) {
 }
 
 // applyPair sets the field that one line of the file names.
-func applyPair(fields []*field, path string, pair *ast.MappingValueNode) error {
+func applyPair(fields, foreign []*field, path string, pair *ast.MappingValueNode) error {
 	at := pair.Key.GetToken()
 	source := fmt.Sprintf("%s:%d: %s", path, at.Position.Line, at.Value)
 	f := named(fields, at.Value)
+	if f == nil && named(foreign, at.Value) != nil {
+		return nil
+	}
 	if f == nil {
 		return fmt.Errorf("%s: unknown key%s", source, suggest("", at.Value, fields))
 	}
