@@ -247,3 +247,21 @@ func writeSecret(path string, text []byte) error {
 	}
 	return nil
 }
+
+// ReadKey returns the key of that id in the keys.json of a data directory.
+func ReadKey(dir, accessKeyID string) (messages.Credentials, error) {
+	text, err := readSmall(filepath.Join(dir, keysFile))
+	if err != nil {
+		return messages.Credentials{}, fmt.Errorf("read keys: %w", err)
+	}
+	d, err := decodeKeys(text)
+	if err != nil {
+		return messages.Credentials{}, fmt.Errorf("%s: %w", keysFile, err)
+	}
+	for _, e := range d.Keys {
+		if e.AccessKeyID == accessKeyID {
+			return e.credentials(), nil
+		}
+	}
+	return messages.Credentials{}, fmt.Errorf("%s has no key %q", keysFile, accessKeyID)
+}

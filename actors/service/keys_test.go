@@ -170,7 +170,7 @@ func TestPolicyIsAskedAboutEveryResource(t *testing.T) {
 	}
 }
 
-func (r *rig) describe(name string) error {
+func (r *rig) describeNamed(name string) error {
 	_, err := r.sdk().DescribeSignalingChannel(r.ctx, &kinesisvideo.DescribeSignalingChannelInput{ChannelName: &name})
 	return err
 }
@@ -198,13 +198,13 @@ func TestKeysReload(t *testing.T) {
 	dir := dirWith(t, old)
 	r := start(t, Config{Dir: dir, KeysPoll: keysPollTest})
 	r.channel("cam")
-	if err := r.as(old.credentials()).describe("cam"); err != nil {
+	if err := r.as(old.credentials()).describeNamed("cam"); err != nil {
 		t.Fatal(err)
 	}
 	added := keyEntry{"ADDED", "added-secret", json.RawMessage(aws.Everything)}
 	rewrite(t, dir, func(d *keyDocument) { d.Keys[1] = added })
-	r.until("the added key is known", func() bool { return r.as(added.credentials()).describe("cam") == nil })
-	if err := r.as(old.credentials()).describe("cam"); !refusedAs(err, "UnrecognizedClientException") {
+	r.until("the added key is known", func() bool { return r.as(added.credentials()).describeNamed("cam") == nil })
+	if err := r.as(old.credentials()).describeNamed("cam"); !refusedAs(err, "UnrecognizedClientException") {
 		t.Errorf("a key that was taken out: %v", err)
 	}
 	const taken, refused = `kvs_service_key_reloads_total{outcome="taken"}`, `kvs_service_key_reloads_total{outcome="refused"}`
@@ -217,7 +217,7 @@ func TestKeysReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.until("the broken file is counted", func() bool { return r.metric(refused) == "1" })
-	if err := r.as(added.credentials()).describe("cam"); err != nil {
+	if err := r.as(added.credentials()).describeNamed("cam"); err != nil {
 		t.Errorf("after the file broke: %v", err)
 	}
 	if err := os.Remove(path); err != nil {
@@ -228,7 +228,7 @@ func TestKeysReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	rewrite(t, dir, func(d *keyDocument) { d.Keys[1].Policy = allowing("*", "kinesisvideo:ConnectAsViewer") })
-	r.until("the bounded policy is in force", func() bool { return refusedAs(r.as(added.credentials()).describe("cam"), "AccessDeniedException") })
+	r.until("the bounded policy is in force", func() bool { return refusedAs(r.as(added.credentials()).describeNamed("cam"), "AccessDeniedException") })
 }
 
 func TestAccessKeyFile(t *testing.T) {
@@ -262,7 +262,7 @@ func TestAccessKeyFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			changed := messages.Credentials{AccessKeyID: "CIKEY", SecretAccessKey: "another"}
-			r.until("the new secret is in force", func() bool { return r.as(changed).describe("cam") == nil })
+			r.until("the new secret is in force", func() bool { return r.as(changed).describeNamed("cam") == nil })
 		})
 	}
 	for name, text := range map[string]string{"empty": "", "one word": "A", "three": "A B C", "no JSON": "{", "unknown": `{"id":"A"}`, "session's": "ASIAX y"} {

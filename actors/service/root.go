@@ -13,7 +13,7 @@ import (
 // arrivalsMax bounds the admissions that wait for a channel's former actor to end.
 const arrivalsMax = 256
 
-// root is the actor "service". It keeps relay and registry alive, serves the two listeners in edges
+// root is the actor "service". It keeps relay and registry alive, serves the listeners in edges
 // of its own, and lodges channels: it spawns a channel's actor on the first admission and ends it
 // when it is empty. A channel's place among lodgings goes none -> lodged -> leaving -> none.
 type root struct {
@@ -75,6 +75,9 @@ func (r *root) onStarted(ctx actor.Context) {
 	r.edges = actors.NewEdges(r.sys, ctx)
 	r.edges.Open("public", func(e *actors.Edge) error { return r.listeners.public.Serve(e.Context()) })
 	r.edges.Open("local", func(e *actors.Edge) error { return r.listeners.local.Serve(e.Context()) })
+	if iot := r.listeners.iot; iot != nil {
+		r.edges.Open("iot", func(e *actors.Edge) error { return iot.Serve(e.Context()) })
+	}
 }
 
 func (r *root) onAdmit(ctx actor.Context, msg *messages.Admit) {

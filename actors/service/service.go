@@ -1,6 +1,6 @@
 // Package service is the KVS-compatible service as a tree of actors.
 //
-//	service                    keeps the tree, serves the two listeners, lodges channels (root.go)
+//	service                    keeps the tree, serves the listeners, lodges channels (root.go)
 //	├── relay                  STUN/TURN (relay.go)
 //	├── registry               the control plane's rules over the backplane's store (registry.go)
 //	├── keywatch               replaces the access keys when their files change (keywatch.go)
@@ -61,6 +61,7 @@ type Config struct {
 	Origins    []string // further origins whose pages may use WHEP
 	Limits     Limits
 	KeyFile    string        // fixes the first access key (keys.go); empty: the generated one
+	IoT        string        // listener of the IoT credentials provider; empty or "off": none
 	KeysPoll   time.Duration // how often changed keys are looked for; default 1 s
 	Log        *zap.Logger
 }
@@ -102,6 +103,7 @@ type Service struct {
 	HTTPSAddr   string // where the public door listens, host:port
 	HostsLine   string // for a hosts file; empty without AWS's names
 	HostsFile   string // where that line stands; empty when nothing is kept
+	IoTEndpoint string // host[:port] of the credentials provider; empty: none
 
 	sys       *actors.System
 	back      *backplane.Backplane
@@ -125,6 +127,7 @@ type world struct {
 type listeners struct {
 	public *api.Listener
 	local  *admin.Server
+	iot    *api.Listener // nil: none
 }
 
 func (l *listeners) close() {
@@ -133,6 +136,9 @@ func (l *listeners) close() {
 	}
 	if l.local != nil {
 		_ = l.local.Close()
+	}
+	if l.iot != nil {
+		_ = l.iot.Close()
 	}
 }
 
@@ -249,6 +255,9 @@ func (s *Service) listen(w *world) error {
 	})
 	if err != nil {
 		return fmt.Errorf("open the local door (choose another address with --local): %w", err)
+	}
+	if err := s.listenIoT(w, cert); err != nil {
+		return fmt.Errorf("open the devices' door (choose another address with --iot): %w", err)
 	}
 	s.PublicURL = "https://" + reachable(s.listeners.public.Addr())
 	s.HTTPSAddr = s.listeners.public.Addr().String()

@@ -4,7 +4,8 @@
 // The flow of a request: listener (listen.go) -> route (below) -> signed doors: signature
 // (rest.go), pattern, Backend, one write (control.go); websocket: presigned query,
 // admission, 101, socket to its connection (connect.go, socket.go); page and WHEP: Host, origin,
-// token (guard.go), then whep.go and overview.go.
+// token (guard.go), then whep.go and overview.go. The devices' door stands apart: certificate,
+// role alias, credentials (iot.go, things.go).
 //
 // The doors hold no state of the service and start no goroutine; one http.Server per listener
 // owns its requests.

@@ -29,6 +29,16 @@ type Listener struct {
 // ListenTLS binds the public door. It speaks HTTP/1.1 only: both C clients pin it
 // (kvs-protocol.md 7.4), and a WebSocket needs it.
 func ListenTLS(address string, cert tls.Certificate, handler http.Handler, log *zap.Logger) (*Listener, error) {
+	return listen(address, cert, tls.NoClientCert, handler, log)
+}
+
+// ListenMutualTLS binds the devices' door. It asks for a client certificate; the door itself judges
+// it, so that a wrong one gets an answer (kvs-protocol.md 6) and not a broken handshake.
+func ListenMutualTLS(address string, cert tls.Certificate, handler http.Handler, log *zap.Logger) (*Listener, error) {
+	return listen(address, cert, tls.RequestClientCert, handler, log)
+}
+
+func listen(address string, cert tls.Certificate, ask tls.ClientAuthType, handler http.Handler, log *zap.Logger) (*Listener, error) {
 	inner, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
@@ -49,6 +59,7 @@ func ListenTLS(address string, cert tls.Certificate, handler http.Handler, log *
 	}
 	config := &tls.Config{
 		Certificates: []tls.Certificate{cert},
+		ClientAuth:   ask,
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
 	}
