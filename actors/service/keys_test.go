@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,24 +171,6 @@ func TestPolicyIsAskedAboutEveryResource(t *testing.T) {
 func (r *rig) describeNamed(name string) error {
 	_, err := r.sdk().DescribeSignalingChannel(r.ctx, &kinesisvideo.DescribeSignalingChannelInput{ChannelName: &name})
 	return err
-}
-
-// metric is the value of a series at the admin door, or "".
-func (r *rig) metric(series string) string {
-	r.Helper()
-	resp, err := http.Get(r.LocalURL + "/metrics")
-	if err != nil {
-		r.Fatal(err)
-	}
-	defer resp.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
-	text, _ := io.ReadAll(resp.Body)
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, series+" "); ok {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }
 
 func TestKeysReload(t *testing.T) {

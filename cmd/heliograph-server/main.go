@@ -34,10 +34,11 @@ type options struct {
 	RelayBits  int      `flag:"relay-bits" env:"HELIOGRAPH_RELAY_BITS" default:"5000000" group:"listeners" help:"bits per second that one TURN allocation relays"`
 	PerClient  int      `flag:"relay-allocations" env:"HELIOGRAPH_RELAY_ALLOCATIONS" default:"50" group:"listeners" help:"live TURN allocations of one credential"`
 	AWSNames   string   `flag:"aws-names" env:"HELIOGRAPH_AWS_NAMES" group:"listeners" help:"region, as --region, whose AWS host names to answer to and name in endpoints, for clients with hard-coded hosts"`
+	IoT        string   `flag:"iot" env:"HELIOGRAPH_IOT" default:"off" group:"listeners" help:"IoT credentials provider over mutual TLS, such as 127.0.0.1:8444; off = none"`
 	WhepToken  string   `flag:"whep-token" env:"HELIOGRAPH_WHEP_TOKEN" group:"listeners" secret:"true" help:"bearer token for WHEP and page on the public listener; needed beyond loopback"`
 	Origins    []string `flag:"whep-origin" env:"HELIOGRAPH_WHEP_ORIGIN" group:"listeners" help:"further origins (https://host:port) whose pages may use WHEP"`
 
-	Dir       string `flag:"data-dir" env:"HELIOGRAPH_DATA_DIR" group:"store" help:"keys, certificates and channels; default: heliograph in the user's data folder"`
+	data
 	KeyFile   string `flag:"access-key-file" env:"HELIOGRAPH_ACCESS_KEY_FILE" group:"store" help:"file that fixes the access key: id and secret, or one entry of keys.json as JSON"`
 	Ephemeral bool   `flag:"ephemeral" env:"HELIOGRAPH_EPHEMERAL" group:"store" help:"keep nothing: new keys and no channels at each start"`
 	NATS      string `flag:"nats" env:"HELIOGRAPH_NATS" group:"store" help:"URL of a NATS cluster that several servers share; default: one of its own"`
@@ -63,10 +64,11 @@ func main() {
 func run(args, environ []string, out io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var o options
-	if err := settings.Load("heliograph-server", &o, args, environ, out); err != nil {
-		return err
-	}
+	return settings.Dispatch("heliograph-server", commands(ctx, stop, out), args, environ, out)
+}
+
+// serve runs the service until ctx ends.
+func (o *options) serve(ctx context.Context, stop func(), out io.Writer) error {
 	cfg, err := o.config()
 	if err != nil {
 		return err
@@ -95,14 +97,11 @@ func (o options) config() (service.Config, error) {
 	if err != nil {
 		return service.Config{}, err
 	}
-	dir := o.Dir
-	if dir == "" {
-		if dir, err = dataDir(); err != nil && !o.Ephemeral {
+	var dir string
+	if !o.Ephemeral {
+		if dir, err = o.dir(); err != nil {
 			return service.Config{}, err
 		}
-	}
-	if o.Ephemeral {
-		dir = ""
 	}
 	return service.Config{
 		Dir: dir, KeyFile: o.KeyFile, Region: o.Region, Account: o.Account,
@@ -111,13 +110,22 @@ func (o options) config() (service.Config, error) {
 		Relay:    service.RelayConfig{IP6: o.RelayIP6, PrivatePeers: o.Private, BitsPerSecond: o.RelayBits, PerCredential: o.PerClient},
 		AWSNames: o.AWSNames,
 		NATS:     o.NATS, Node: o.Node, WhepToken: o.WhepToken, Origins: o.Origins,
+		IoT:    o.IoT,
 		Limits: service.Limits{Unlimited: o.Unlimited, ViewersMax: o.Viewers},
 		Log:    log,
 	}, nil
 }
 
-// dataDir follows the XDG base directory specification.
-func dataDir() (string, error) {
+// data says where the service keeps what it knows.
+type data struct {
+	Dir string `flag:"data-dir" env:"HELIOGRAPH_DATA_DIR" group:"store" help:"keys, certificates and channels; default: heliograph in the user's data folder"`
+}
+
+// dir follows the XDG base directory specification where no folder was named.
+func (d data) dir() (string, error) {
+	if d.Dir != "" {
+		return d.Dir, nil
+	}
 	if base := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
 		return filepath.Join(base, "heliograph"), nil
 	}
@@ -138,6 +146,9 @@ func announce(out io.Writer, s *service.Service) {
 		fmt.Fprintf(out, "hosts     %s\n", s.HostsFile)
 	} else if s.HostsLine != "" {
 		fmt.Fprintf(out, "hosts     %s\n", s.HostsLine)
+	}
+	if s.IoTEndpoint != "" {
+		fmt.Fprintf(out, "iot       https://%s\n", s.IoTEndpoint)
 	}
 	if s.EnvFile != "" {
 		fmt.Fprintf(out, "clients   source %s\n", s.EnvFile)
