@@ -8,6 +8,19 @@ type ResourceName struct {
 	Name string
 }
 
+// ARNWanted asks for the ARN of the channel or stream that now has a name, for those who decide on
+// permissions before a request counts; it is answered with a ResourceARN.
+//
+// Path: api -> registry
+type ARNWanted struct {
+	Kind string // "channel" or "stream"
+	Name string
+}
+
+// ResourceARN is the answer to ARNWanted: the resource's ARN or, where there is none of that name, one
+// with a creation time of zeros.
+type ResourceARN struct{ ARN string }
+
 // UpdateChannel changes a channel's configuration; it is answered with a ChannelInfo.
 //
 // Path: api -> registry

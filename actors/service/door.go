@@ -49,6 +49,14 @@ func (d *door) DescribeChannel(ctx context.Context, m *messages.DescribeChannel)
 	return ask[*messages.ChannelInfo](ctx, d, registryPath, m)
 }
 
+func (d *door) ARN(ctx context.Context, kind, name string) (string, error) {
+	found, err := ask[*messages.ResourceARN](ctx, d, registryPath, &messages.ARNWanted{Kind: kind, Name: name})
+	if err != nil {
+		return "", err
+	}
+	return found.ARN, nil
+}
+
 func (d *door) ListChannels(ctx context.Context, m *messages.ListChannels) (*messages.ChannelPage, error) {
 	return ask[*messages.ChannelPage](ctx, d, registryPath, m)
 }

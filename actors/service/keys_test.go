@@ -168,6 +168,34 @@ func TestPolicyIsAskedAboutEveryResource(t *testing.T) {
 	}
 }
 
+// A Deny on a stream holds however a request names it: the ARN of a name is the real one.
+func TestPolicyKnowsTheStreamBehindAName(t *testing.T) {
+	key := keyEntry{"SOME", "secret", json.RawMessage(`{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":"*","Resource":"*"},
+		{"Effect":"Deny","Action":"*","Resource":"arn:aws:kinesisvideo:*:*:stream/vault/1*"}]}`)} // creation times begin with 1
+	r := start(t, Config{Dir: dirWith(t, key)})
+	channel := r.channel("cam")
+	made, err := r.sdk().CreateStream(r.ctx, &kinesisvideo.CreateStreamInput{StreamName: sdkaws.String("vault")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vault := *made.StreamARN
+	for _, c := range []struct {
+		path, body string
+		want       int
+	}{
+		{"/describeStream", `{"StreamName":"vault"}`, 401},
+		{"/describeStream", `{"StreamARN":"` + vault + `"}`, 401},
+		{"/updateMediaStorageConfiguration", `{"ChannelARN":"` + channel + `","MediaStorageConfiguration":{"Status":"ENABLED","StreamARN":"` + vault + `"}}`, 401},
+		{"/describeStream", `{"StreamName":"other"}`, 404},
+		{"/describeSignalingChannel", `{"ChannelARN":"` + channel + `"}`, 200},
+	} {
+		if got := r.post(c.path, c.body, key.credentials(), time.Now()).StatusCode; got != c.want {
+			t.Errorf("%s %s: %d, want %d", c.path, c.body, got, c.want)
+		}
+	}
+}
+
 func (r *rig) describeNamed(name string) error {
 	_, err := r.sdk().DescribeSignalingChannel(r.ctx, &kinesisvideo.DescribeSignalingChannelInput{ChannelName: &name})
 	return err

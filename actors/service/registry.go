@@ -61,6 +61,8 @@ func (g *registry) Receive(ctx actor.Context) {
 		g.settle(ctx, func(c context.Context) (any, error) { return g.update(c, msg) })
 	case *messages.EndpointWanted:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.endpoint(c, msg) })
+	case *messages.ARNWanted:
+		g.settle(ctx, func(c context.Context) (any, error) { return g.named(c, msg) })
 	case *messages.ChangeTags, *messages.TagsWanted, *messages.StorageWanted, *messages.ChangeStorage, *messages.MappingWanted,
 		*messages.CreateStream, *messages.DescribeStream, *messages.ListStreams, *messages.UpdateStream, *messages.DeleteStream:
 		g.settle(ctx, g.resourceCall(msg))
@@ -215,6 +217,26 @@ func (g *registry) find(ctx context.Context, arn, name string) (*messages.Channe
 		err = backplane.ErrNotFound
 	}
 	return g.info(c), err
+}
+
+// named is the ARN by which a policy is asked. A policy for ".../channel/NAME/*" allows to create it, so
+// what does not exist has one too.
+func (g *registry) named(ctx context.Context, m *messages.ARNWanted) (*messages.ResourceARN, error) {
+	var arn string
+	var err error
+	if m.Kind == "stream" {
+		var s backplane.Stream
+		s, err = g.stream(ctx, messages.ResourceName{Name: m.Name})
+		arn = s.ARN
+	} else {
+		var c backplane.Channel
+		c, err = g.channel(ctx, "", m.Name)
+		arn = c.ARN
+	}
+	if errors.Is(err, backplane.ErrNotFound) {
+		return &messages.ResourceARN{ARN: g.arn(m.Kind, m.Name, time.UnixMilli(0))}, nil
+	}
+	return &messages.ResourceARN{ARN: arn}, err
 }
 
 func (g *registry) describe(ctx context.Context, m *messages.DescribeChannel) (*messages.ChannelInfo, error) {

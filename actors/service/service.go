@@ -228,7 +228,6 @@ func (s *Service) listen(w *world) error {
 	doors := api.Config{
 		Backend:   &door{w},
 		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find},
-		Account:   w.cfg.Account,
 		Page:      page.Handler(),
 		PageHosts: id.Names,
 		Origins:   w.cfg.Origins,

@@ -56,6 +56,7 @@ type resources interface {
 	Storage(ctx context.Context, m *messages.StorageWanted) (*messages.Storage, error)
 	ChangeStorage(ctx context.Context, m *messages.ChangeStorage) error
 	Mapping(ctx context.Context, m *messages.MappingWanted) (*messages.Mapping, error)
+	ARN(ctx context.Context, kind, name string) (string, error) // of "channel" or "stream"; of a name without one, what its policy is asked by
 	CreateStream(ctx context.Context, m *messages.CreateStream) (*messages.StreamInfo, error)
 	DescribeStream(ctx context.Context, m *messages.DescribeStream) (*messages.StreamInfo, error)
 	ListStreams(ctx context.Context, m *messages.ListStreams) (*messages.StreamPage, error)
@@ -79,7 +80,6 @@ const (
 type Config struct {
 	Backend   Backend
 	Verifier  *aws.Verifier
-	Account   string            // in the ARNs that policies are asked about
 	Page      http.Handler      // the viewer page; nil: none
 	PageHosts []string          // host names that page and WHEP answer to; addresses always pass (guard.go)
 	Origins   []string          // further origins that may use WHEP, as "https://host:port"

@@ -8,7 +8,6 @@ package api
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -18,7 +17,6 @@ import (
 
 const (
 	anyResource = "*" // of operations on no resource in particular
-	noCreation  = "0000000000000"
 
 	actionMaster = aws.ServiceName + ":ConnectAsMaster"
 	actionViewer = aws.ServiceName + ":ConnectAsViewer"
@@ -44,6 +42,8 @@ type named struct {
 	ResourceARN string
 	StreamARN   string
 	StreamName  string
+
+	MediaStorageConfiguration struct{ StreamARN string }
 }
 
 // authorize refuses a request whose key may not do the operation on each resource that the body
@@ -69,42 +69,25 @@ func (d *doors) resourcesOf(ctx context.Context, body []byte) ([]string, error) 
 	var n named
 	_ = json.Unmarshal(body, &n) // the operation has decoded the body; a member of another form is not its own
 	var resources []string
-	for _, arn := range []string{n.ChannelARN, n.ResourceARN, n.StreamARN} {
+	for _, arn := range []string{n.ChannelARN, n.ResourceARN, n.StreamARN, n.MediaStorageConfiguration.StreamARN} {
 		if arn != "" {
 			resources = append(resources, arn)
 		}
 	}
-	if n.ChannelName != "" {
-		arn, err := d.channelARN(ctx, n.ChannelName)
+	for kind, name := range map[string]string{"channel": n.ChannelName, "stream": n.StreamName} {
+		if name == "" {
+			continue
+		}
+		arn, err := d.Backend.ARN(ctx, kind, name)
 		if err != nil {
 			return nil, err
 		}
 		resources = append(resources, arn)
 	}
-	if n.StreamName != "" {
-		resources = append(resources, d.arnOf("stream", n.StreamName))
-	}
 	if len(resources) == 0 {
 		resources = []string{anyResource}
 	}
 	return resources, nil
-}
-
-// channelARN is the ARN of the channel of that name or, where there is none, the one that it could
-// have: a policy for ".../channel/NAME/*" allows to create it.
-func (d *doors) channelARN(ctx context.Context, name string) (string, error) {
-	info, err := d.Backend.DescribeChannel(ctx, &messages.DescribeChannel{Name: name})
-	if refused, ok := errors.AsType[*messages.Refused](err); ok && refused.Type == "ResourceNotFoundException" {
-		return d.arnOf("channel", name), nil
-	}
-	if err != nil {
-		return "", err
-	}
-	return info.ARN, nil
-}
-
-func (d *doors) arnOf(kind, name string) string {
-	return "arn:aws:kinesisvideo:" + d.Verifier.Region + ":" + d.Account + ":" + kind + "/" + name + "/" + noCreation
 }
 
 // denied has a type and status for each API (kvs-protocol.md 1.5).
