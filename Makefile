@@ -62,7 +62,11 @@ load: build ## ten viewers against a service and device of its own; ARGS adds fl
 	@bin/heliograph-load --embedded $(ARGS)
 
 .PHONY: bench
-bench: ## run the micro-benchmarks of kernel and transport
+bench: build ## what service and device cost, next to baselines; ARGS replaces --quick
+	@bin/heliograph-bench all $(or $(ARGS),--quick)
+
+.PHONY: micro
+micro: ## run the micro-benchmarks of kernel and transport
 	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/...
 
 # Without minimizing, which eats the time of a short run. Go before 1.27 may fail a run when its time is

@@ -102,13 +102,5 @@ func Print(w io.Writer, r *report.Report, phases bool) error {
 	if err := report.Table(w, []report.Row{r.Summary}, "viewers", "ok", "first_key_frame_p50_s", "first_key_frame_p95_s", "candidates_dropped"); err != nil {
 		return err
 	}
-	if r.Pass {
-		_, err := fmt.Fprintln(w, "\nPASS")
-		return err
-	}
-	fmt.Fprintln(w, "\nFAIL")
-	for _, f := range r.Failures {
-		fmt.Fprintln(w, " ", f)
-	}
-	return nil
+	return verdict(w, r)
 }

@@ -30,6 +30,9 @@ func Table(w io.Writer, rows []Row, names ...string) error {
 }
 
 func head(name string) string {
+	if strings.Contains(name, "_per_") {
+		return strings.ReplaceAll(name, "_", " ")
+	}
 	for _, unit := range []string{"_s", "_bps", "_bytes", "_us"} {
 		name = strings.TrimSuffix(name, unit)
 	}

@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/heliograph-rtc/heliograph/bench/report"
+)
+
+// BenchConfig is what every scenario of heliograph-bench heeds. Its tags are read by the main.
+type BenchConfig struct {
+	Quick       bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within 35 s" group:"Benchmark"`
+	JSON        string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
+	Profile     string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"file for a CPU profile of what is measured"`
+	HeapProfile string `flag:"heap-profile" env:"HELIOGRAPH_HEAP_PROFILE" default:"" help:"file for a heap profile of what is measured, at its fullest"`
+}
+
+// scenario is one benchmark.
+type scenario struct {
+	name string
+	run  func(ctx context.Context, cfg BenchConfig, progress io.Writer) (*report.Report, error)
+	show func(w io.Writer, r *report.Report) error
+}
+
+// allScenarios runs every scenario.
+const allScenarios = "all"
+
+func scenarios() []scenario {
+	return []scenario{
+		{"signaling", signalingScenario, showSignaling},
+	}
+}
+
+// ScenarioNames are those that Bench knows.
+func ScenarioNames() []string {
+	var names []string
+	for _, s := range scenarios() {
+		names = append(names, s.name)
+	}
+	return append(names, allScenarios)
+}
+
+// Bench runs a scenario and returns what it found; the error says that it could not run. Its tables
+// go to tables, progress goes line by line to progress.
+func Bench(ctx context.Context, name string, cfg BenchConfig, tables, progress io.Writer) (*report.Report, error) {
+	if name == "" {
+		return nil, fmt.Errorf("no scenario: name one of %s", strings.Join(ScenarioNames(), ", "))
+	}
+	var found []*report.Report
+	for _, s := range scenarios() {
+		if name != s.name && name != allScenarios {
+			continue
+		}
+		r, err := s.run(ctx, cfg, progress)
+		if err == nil {
+			err = errors.Join(s.show(tables, r), verdict(tables, r))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("scenario %s: %w", s.name, err)
+		}
+		found = append(found, r)
+	}
+	switch {
+	case len(found) == 0:
+		return nil, fmt.Errorf("there is no scenario %q: name one of %s", name, strings.Join(ScenarioNames(), ", "))
+	case name != allScenarios:
+		return found[0], nil
+	}
+	return together(cfg, found), nil
+}
+
+// together is the report of all scenarios: each row and each failure says whose it is.
+func together(cfg BenchConfig, parts []*report.Report) *report.Report {
+	all := report.New(allScenarios, report.Row{{Name: "quick", Value: cfg.Quick}})
+	for _, part := range parts {
+		for _, row := range part.Rows {
+			all.Rows = append(all.Rows, append(report.Row{{Name: "scenario", Value: part.Scenario}}, row...))
+		}
+		all.Summary = append(all.Summary, report.Field{Name: part.Scenario, Value: part.Summary})
+		for _, failure := range part.Failures {
+			all.Fail("%s: %s", part.Scenario, failure)
+		}
+	}
+	return all
+}
+
+// verdict writes PASS, or FAIL and why.
+func verdict(w io.Writer, r *report.Report) error {
+	if r.Pass {
+		_, err := fmt.Fprintln(w, "\nPASS")
+		return err
+	}
+	fmt.Fprintln(w, "\nFAIL")
+	for _, f := range r.Failures {
+		fmt.Fprintln(w, " ", f)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+// Package subject runs what a benchmark measures in a process of its own, so that memory and CPU time
+// are the subject's and the load's are not among them.
+//
+// The flow: Start runs this same program again with Argument as its first argument -> its main calls
+// Serve, which opens the server and writes its Address as a line of JSON -> for each line that the
+// parent writes, "cost" or "settle", the child answers with a line of JSON -> the end of the child's
+// input, also when the parent was killed, ends the child.
+//
+// The servers: serve.go has the service and both baselines to choose from, echo.go the baselines.
+package subject
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// Argument as the first argument makes the main of a benchmark call Serve with those that follow.
+const Argument = "subject"
+
+// The subjects.
+const (
+	Heliograph = "heliograph" // the service, its limits lifted
+	Goroutine  = "gobwas"     // a goroutine per connection that echoes, on gobwas/ws over crypto/tls
+	NetHTTP    = "coder"      // net/http and coder/websocket, whose handler echoes
+)
+
+const stopWait = 20 * time.Second
+
+// Address is where a subject serves.
+type Address struct {
+	URL         string // wss://host:port; of the service also its control plane, with https
+	CA          []byte // PEM
+	Region      string
+	Credentials messages.Credentials // of the service
+}
+
+// Cost is what a subject has used so far (CPU) and uses now (the rest).
+type Cost struct {
+	CPU        time.Duration // user and system time
+	RSS        uint64        // bytes
+	Heap       uint64        // bytes of live and not yet swept objects
+	Stack      uint64        // bytes of goroutines' stacks
+	Goroutines int
+}
+
+// Profiles are files that the child writes; empty: none.
+type Profiles struct {
+	CPU  string // of its whole life
+	Heap string // of the heap when it was last settled
+}
+
+// Subject is a running server.
+type Subject struct {
+	Address Address
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+}
+
+// Start returns once the server answers. When ctx ends, the process is killed.
+func Start(ctx context.Context, kind string, profiles Profiles) (*Subject, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	s := &Subject{cmd: exec.CommandContext(ctx, self, Argument, kind, profiles.CPU, profiles.Heap)}
+	s.cmd.Stderr, s.cmd.WaitDelay = os.Stderr, stopWait
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	s.out = bufio.NewReader(out)
+	if err := s.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	if err := s.answer(&s.Address); err != nil {
+		return nil, errors.Join(fmt.Errorf("start %s: %w", kind, err), s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Subject) answer(into any) error {
+	line, err := s.out.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, into)
+	}
+	return err
+}
+
+// Cost asks for the costs as they are.
+func (s *Subject) Cost() (Cost, error) { return s.ask(cost) }
+
+// Settle makes the subject collect its garbage and give free memory back first.
+func (s *Subject) Settle() (Cost, error) { return s.ask(settle) }
+
+func (s *Subject) ask(question string) (c Cost, err error) {
+	if _, err = fmt.Fprintln(s.in, question); err == nil {
+		err = s.answer(&c)
+	}
+	if err != nil {
+		err = fmt.Errorf("ask subject for its costs: %w", err)
+	}
+	return c, err
+}
+
+// Stop ends the server and waits for its process.
+func (s *Subject) Stop() error {
+	_ = s.in.Close()
+	limit := time.AfterFunc(stopWait, func() { _ = s.cmd.Process.Kill() })
+	defer limit.Stop()
+	if err := s.cmd.Wait(); err != nil {
+		return fmt.Errorf("stop subject: %w", err)
+	}
+	return nil
+}
