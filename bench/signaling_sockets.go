@@ -108,9 +108,13 @@ func (h *hall) dial(ctx context.Context, channel int, client string) (*wire, err
 	return dialWire(ctx, url, h.tls)
 }
 
-// keep reads from a socket until it ends, and answers its pings.
+// keep reads from a socket until it ends, and answers its pings; close closes it.
 func (h *hall) keep(w *wire, onText func(text []byte, at time.Time)) {
 	h.wires = append(h.wires, w)
+	h.listen(w, onText)
+}
+
+func (h *hall) listen(w *wire, onText func(text []byte, at time.Time)) {
 	h.readers.Go("read socket", func() error {
 		for {
 			text, err := w.read()
@@ -134,14 +138,17 @@ func (h *hall) close() error {
 }
 
 // openMany opens n sockets, on channels from first on, perChannel on each: one master, then viewers.
-func (h *hall) openMany(ctx context.Context, p signalingPlan, first, n int, name string) ([]*wire, error) {
+// opened is called with each as soon as it is there, from several goroutines.
+func (h *hall) openMany(ctx context.Context, p signalingPlan, first, n int, name string, opened func(*wire)) ([]*wire, error) {
 	wires := make([]*wire, n)
 	err := sideBySide(n, func(i int) (err error) {
 		client := ""
 		if i%p.perChannel > 0 {
 			client = fmt.Sprintf("%s-%d", name, i)
 		}
-		wires[i], err = h.dial(ctx, first+i/p.perChannel, client)
+		if wires[i], err = h.dial(ctx, first+i/p.perChannel, client); err == nil {
+			opened(wires[i])
+		}
 		return err
 	})
 	return wires, err
@@ -190,7 +197,7 @@ func (h *hall) connectMany(ctx context.Context, p signalingPlan, round int, into
 	if err != nil {
 		return err
 	}
-	wires, err := h.openMany(ctx, p, p.pairs, p.connects, fmt.Sprintf("c%d", round))
+	wires, err := h.openMany(ctx, p, p.pairs, p.connects, fmt.Sprintf("c%d", round), func(*wire) {})
 	if err == nil {
 		var after subject.Cost
 		after, err = h.Cost()
@@ -246,7 +253,7 @@ func (p signalingPlan) hold(ctx context.Context, kind string, profiles subject.P
 	if err != nil {
 		return found, err
 	}
-	first, err := h.openMany(ctx, p, p.idle/p.perChannel, p.perChannel, "first")
+	first, err := h.openMany(ctx, p, p.idle/p.perChannel, p.perChannel, "first", func(*wire) {})
 	if err != nil {
 		return found, err
 	}
@@ -260,10 +267,11 @@ func (p signalingPlan) hold(ctx context.Context, kind string, profiles subject.P
 	if err != nil {
 		return found, err
 	}
-	wires, err := h.openMany(ctx, p, 0, p.idle, "idle")
+	// Each is read from at once: opening thousands takes longer than a server waits for a pong.
+	wires, err := h.openMany(ctx, p, 0, p.idle, "idle", func(w *wire) { h.listen(w, func([]byte, time.Time) {}) })
 	for _, w := range wires {
 		if w != nil {
-			h.keep(w, func([]byte, time.Time) {})
+			h.wires = append(h.wires, w)
 		}
 	}
 	if err != nil {

@@ -1,15 +1,14 @@
 package messages
 
-// Socket is one accepted websocket, as a connection owns it. Read, Write and Ping block; Close
-// unblocks them. Write, Ping and Close may be called at the same time as Read.
+// Socket is one accepted websocket, as a connection owns it. Read and Write block; Close unblocks
+// them. Write and Close may be called at the same time as Read.
 type Socket interface {
 	// Read returns the next text message. An empty one stands for a ping of the client, which has
-	// been answered. The error tells the close code to answer with when it is a *SocketError.
+	// been answered. A client that is silent is pinged; one that stays silent ends Read. The error
+	// tells the close code to answer with when it is a *SocketError.
 	Read() ([]byte, error)
 	// Write sends one text message in one frame.
 	Write(text []byte) error
-	// Ping sends a ping; a peer that is silent for long ends Read.
-	Ping() error
 	// Close sends a close frame (within a bounded time) and closes the connection. Code 0 closes at once.
 	Close(code int, reason string)
 }

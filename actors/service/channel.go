@@ -55,7 +55,7 @@ func (c *channel) spawn(ctx actor.Context, msg *messages.Admit) *messages.Refuse
 		return refuse("ClientLimitExceededException", "Too many connects per second on this channel")
 	}
 	asker := ctx.Sender()
-	spec := actors.Spec{Name: connectionName(msg.Connection), Kind: "connection", Lanes: actors.Lanes{Control: 64}}
+	spec := actors.Spec{Name: connectionName(msg.Connection), Kind: "connection", Lanes: actors.Lanes{Control: connectionLane}}
 	spec.New = func() actor.Actor { return newConnection(c.world, msg, asker) }
 	switch {
 	case msg.WhepSDP != "":

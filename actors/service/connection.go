@@ -17,7 +17,6 @@ import (
 
 const (
 	socketWait = 10 * time.Second // from the admission to the accepted socket
-	pingEvery  = 15 * time.Second // a dead peer is noticed within two of them
 	goAwayMax  = time.Minute      // grace before a connection is too old (kvs-protocol.md 3.5)
 )
 
@@ -60,14 +59,21 @@ type (
 )
 
 func newConnection(w *world, admit *messages.Admit, asker *actor.PID) *connection {
-	c := &connection{world: w, admit: admit, asker: asker, role: "viewer", outbox: make(outbox, outgoingMax)}
+	c := &connection{world: w, admit: admit, asker: asker, role: "viewer", outbox: newOutbox()}
 	if admit.ClientID == "" {
 		c.role = "master"
 	}
 	perSecond := func(n float64) *rate.Limiter { return w.limits.bucket(n, int(n)) }
 	c.offers, c.answers = perSecond(w.limits.DescriptionsPerSecond), perSecond(w.limits.DescriptionsPerSecond)
 	c.candidates = perSecond(w.limits.CandidatesPerSecond)
-	c.place = newPlace(w, admit, func(ctx context.Context, e backplane.Envelope) error { return c.outbox.put(ctx, e.Data) })
+	self := connectionPath(admit.Channel.ID, admit.Connection)
+	c.place = newPlace(w, admit, func(ctx context.Context, e backplane.Envelope) error {
+		if err := c.outbox.reserve(ctx); err != nil {
+			return err
+		}
+		c.sys.Tell(self, &outgoing{e.Data})
+		return nil
+	})
 	c.state = c.admitting
 	return c
 }
@@ -149,9 +155,8 @@ func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpene
 	c.socket, c.active = msg.Socket, time.Now()
 	c.metrics.connections.WithLabelValues(c.role).Inc()
 	ctx.Respond(&messages.SocketTaken{})
-	socket, frames := c.socket, c.outbox
+	socket := c.socket
 	c.edges.Open("read", func(e *actors.Edge) error { return read(e, socket) })
-	c.edges.Open("write", func(e *actors.Edge) error { return write(e, socket, frames) })
 	c.edges.After(c.limits.IdleMax, &idleCheck{})
 	c.edges.After(c.limits.ConnectionMax-min(goAwayMax, c.limits.ConnectionMax/10), &goAwayDue{})
 	c.edges.After(c.limits.ConnectionMax, &lifetimeEnd{})
@@ -172,31 +177,13 @@ func read(e *actors.Edge, socket messages.Socket) error {
 	}
 }
 
-// write sends what waits, and pings, so that a peer that died unseen is found out by read.
-func write(e *actors.Edge, socket messages.Socket, frames outbox) error {
-	ticker := time.NewTicker(pingEvery)
-	defer ticker.Stop()
-	for {
-		var err error
-		select {
-		case frame := <-frames:
-			err = socket.Write(frame)
-		case <-ticker.C:
-			err = socket.Ping()
-		case <-e.Context().Done():
-			err = e.Context().Err()
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // connected passes messages on. Next: leaving.
 func (c *connection) connected(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *messages.FrameReceived:
 		c.onFrameReceived(msg)
+	case *outgoing:
+		c.outbox.push(c.edges, c.socket, msg.frame)
 	case *idleCheck:
 		c.onIdleCheck()
 	case *goAwayDue:
@@ -283,11 +270,13 @@ func (c *connection) status(correlationID, kind, text string) {
 func (c *connection) tell(m signaling.Inbound) {
 	frame, err := signaling.EncodeInbound(m)
 	if err == nil {
-		err = c.outbox.push(frame)
+		err = c.outbox.reserveNow()
 	}
 	if err != nil {
 		c.end(closePolicy, "slow")
+		return
 	}
+	c.outbox.push(c.edges, c.socket, frame)
 }
 
 func (c *connection) onIdleCheck() {
@@ -301,6 +290,9 @@ func (c *connection) onIdleCheck() {
 
 // onEdgeEnded is the end of a socket or of a seat.
 func (c *connection) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	if c.outbox.written(msg, c.edges, c.socket) {
+		return
+	}
 	fault, ok := errors.AsType[*messages.SocketError](msg.Err)
 	switch {
 	case ok:
@@ -335,6 +327,8 @@ func (c *connection) leaving(ctx actor.Context) {
 	case *actors.EdgeEnded:
 		if msg.Edge == c.seat {
 			c.onSeatFree(ctx)
+		} else {
+			c.outbox.written(msg, c.edges, c.socket)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package api
 
-// One accepted websocket. Reading: deadline, header, rules of RFC 6455, payload, reassembly.
+// One accepted websocket. Reading: the wait for a frame, with pings, header, rules of RFC 6455,
+// payload, reassembly.
 // Writing: one frame per message under a mutex, because pongs leave from the reading side.
 // Owner: a connection of the service, which closes it.
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -21,7 +23,9 @@ import (
 )
 
 const (
+	pingEvery       = 15 * time.Second // of silence
 	silenceMax      = 30 * time.Second // no frame, not even a pong: the peer is gone
+	headBytes       = 64               // read ahead; most sockets are idle, and TLS has a buffer of its own
 	writeWait       = 10 * time.Second
 	closeWait       = time.Second // for the close frame and the peer's answer
 	closeReasonsMax = 120         // bytes; a control frame holds 125
@@ -38,10 +42,22 @@ type socket struct {
 	writing sync.Mutex
 }
 
-func newSocket(conn net.Conn, in *bufio.Reader) *socket { return &socket{conn: conn, in: in} }
+// newSocket takes over a connection and, from the reader of its handshake, what the client sent right
+// behind that. The reader itself is let go: it holds 4 KB and the whole request.
+func newSocket(conn net.Conn, handshake *bufio.Reader) *socket {
+	in := io.Reader(conn)
+	if n := handshake.Buffered(); n > 0 {
+		early, _ := handshake.Peek(n) // cannot fail: so much is there
+		in = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	}
+	return &socket{conn: conn, in: bufio.NewReaderSize(in, headBytes)}
+}
 
 func (s *socket) Read() ([]byte, error) {
 	for {
+		if err := s.await(); err != nil {
+			return nil, err
+		}
 		_ = s.conn.SetReadDeadline(time.Now().Add(silenceMax))
 		h, err := ws.ReadHeader(s.in)
 		if err != nil {
@@ -74,6 +90,24 @@ func (s *socket) Read() ([]byte, error) {
 			text = []byte(" ") // empty means a ping; this is no JSON either
 		}
 		return text, nil
+	}
+}
+
+// await waits for the first byte of a frame. Reading is what pings: a goroutine that waits here has
+// nothing else to do, and a timer per socket would cost more.
+func (s *socket) await() error {
+	for quiet := pingEvery; ; quiet += pingEvery {
+		_ = s.conn.SetReadDeadline(time.Now().Add(pingEvery))
+		_, err := s.in.Peek(1)
+		if err == nil {
+			return nil
+		}
+		if !timedOut(err) || quiet >= silenceMax {
+			return ended(err)
+		}
+		if err := s.write(ws.OpPing, nil); err != nil {
+			return ended(err)
+		}
 	}
 }
 
@@ -132,8 +166,6 @@ func (s *socket) control(h ws.Header) (pinged bool, err error) {
 
 func (s *socket) Write(text []byte) error { return s.write(ws.OpText, text) }
 
-func (s *socket) Ping() error { return s.write(ws.OpPing, nil) }
-
 // write sends one unfragmented frame with one call, so that it leaves in one TLS record
 // (kvs-protocol.md 7.4).
 func (s *socket) write(op ws.OpCode, data []byte) error {
@@ -176,9 +208,13 @@ func endWriting(c net.Conn) {
 	}
 }
 
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
 func ended(err error) error {
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timedOut(err) {
 		return &messages.SocketError{Reason: "silent"}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {

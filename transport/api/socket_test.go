@@ -66,11 +66,10 @@ func TestSocketReads(t *testing.T) {
 		{"cut short", frames(masked(ws.OpText, true, "hello"))[:8], "", "broken", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSocket(nil, nil)
 			server, client := net.Pipe()
 			defer client.Close()
 			defer server.Close()
-			s.conn, s.in = server, bufio.NewReader(bytes.NewReader(c.input))
+			s := &socket{conn: server, in: bufio.NewReader(bytes.NewReader(c.input))}
 			text, err := s.Read()
 			if string(text) != c.text {
 				t.Errorf("read %q, want %q", text, c.text)
@@ -176,6 +175,50 @@ func TestSocketCloseFrameArrives(t *testing.T) {
 	<-closed
 }
 
+func TestSocketReadsWhatCameWithTheHandshake(t *testing.T) {
+	server, client := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	input := frames(masked(ws.OpText, true, "first"), masked(ws.OpText, true, strings.Repeat("2", 2*headBytes)))
+	handshake := bufio.NewReader(io.MultiReader(bytes.NewReader(input[:20]), server))
+	if _, err := handshake.Peek(1); err != nil {
+		t.Fatal(err)
+	}
+	s := newSocket(server, handshake)
+	go func() { _, _ = client.Write(input[20:]) }()
+	for _, want := range []int{len("first"), 2 * headBytes} {
+		if text, err := s.Read(); err != nil || len(text) != want {
+			t.Fatalf("%q %v", text, err)
+		}
+	}
+}
+
+// A peer that died unseen is pinged once and found out; one that answers stays.
+func TestSocketPingsTheSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, client := pair(t)
+		begin := time.Now()
+		go func() {
+			for i := range 4 {
+				frame, err := ws.ReadFrame(client)
+				if err != nil || frame.Header.OpCode != ws.OpPing {
+					t.Errorf("%+v %v", frame.Header, err)
+				}
+				if i < 3 {
+					_, _ = client.Write(frames(masked(ws.OpPong, true, "")))
+				}
+			}
+		}()
+		_, err := s.Read()
+		if fault, _ := errors.AsType[*messages.SocketError](err); fault == nil || fault.Reason != "silent" {
+			t.Errorf("%v", err)
+		}
+		if lived := time.Since(begin); lived != 3*pingEvery+silenceMax {
+			t.Errorf("given up after %v", lived)
+		}
+	})
+}
+
 func FuzzSocketRead(f *testing.F) {
 	f.Add(frames(masked(ws.OpText, true, "{}")))
 	f.Add(frames(masked(ws.OpText, false, "a"), masked(ws.OpPing, true, "p"), masked(ws.OpContinuation, true, "b")))
@@ -186,7 +229,7 @@ func FuzzSocketRead(f *testing.F) {
 		defer client.Close()
 		defer server.Close()
 		go func() { _, _ = io.Copy(io.Discard, client) }()
-		s := newSocket(server, bufio.NewReader(bytes.NewReader(input)))
+		s := &socket{conn: server, in: bufio.NewReaderSize(bytes.NewReader(input), headBytes)}
 		for {
 			text, err := s.Read()
 			if err != nil {

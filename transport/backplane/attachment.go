@@ -44,7 +44,7 @@ type attachment struct {
 	mu    sync.Mutex
 	gone  bool // evicted or detached: nothing is handed over any more
 	seen  map[string]struct{}
-	order []string // ring of the ids in seen
+	order []string // ring of the ids in seen; it grows with use, for most attachments get few messages
 	next  int
 	timer *time.Timer
 }
@@ -56,7 +56,7 @@ type attachment struct {
 func (b *Backplane) Attach(ctx context.Context, seat Seat, deliver func(Envelope)) (detach func(), err error) {
 	ctx, cancel := deadline(ctx, requestWait)
 	defer cancel()
-	a := &attachment{b: b, seat: seat, deliver: deliver, seen: map[string]struct{}{}, order: make([]string, seenMax)}
+	a := &attachment{b: b, seat: seat, deliver: deliver, seen: map[string]struct{}{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	stop := context.AfterFunc(ctx, a.cancel) // the caller gives up: so does the first reading
 	a.mu.Lock()
@@ -148,9 +148,14 @@ func (a *attachment) handOver(header nats.Header, data []byte) {
 		a.b.count.duplicates.Add(1)
 		return
 	}
-	delete(a.seen, a.order[a.next])
-	a.order[a.next], a.seen[id] = id, struct{}{}
-	a.next = (a.next + 1) % seenMax
+	if len(a.order) < seenMax {
+		a.order = append(a.order, id)
+	} else {
+		delete(a.seen, a.order[a.next])
+		a.order[a.next] = id
+		a.next = (a.next + 1) % seenMax
+	}
+	a.seen[id] = struct{}{}
 	a.deliver(Envelope{
 		Channel: a.seat.Channel, To: a.seat.client(), From: header.Get(headerFrom), Kind: header.Get(headerKind), Data: data,
 	})
