@@ -7,6 +7,8 @@ package actors
 //	the goroutine   work      runs the call and turns a panic into an error
 //	the goroutine   Post      gives the owner one message and waits until it was taken, or
 //	                Tell      gives it one and does not wait
+//	the goroutine   Park      it has nothing to do for long: the goroutine ends, the edge goes on
+//	anybody         Wake      a goroutine for the rest of a parked edge
 //	the goroutine   work      the call has returned: *EdgeEnded is the edge's last message
 //	the owner       Cancel    from here on nothing of this edge is delivered any more
 //	the owner       Close     cancels all edges and timers and waits for the goroutines
@@ -17,6 +19,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -64,6 +67,11 @@ type Edge struct {
 	cancel context.CancelFunc
 	credit chan struct{} // holds a token while a posted message is under way
 	gone   atomic.Bool   // cancelled by the owner, or its EdgeEnded was delivered
+
+	mu     sync.Mutex        // guards the rest
+	parked func(*Edge) error // what comes after Park
+	asleep bool              // parked, and its goroutine has ended
+	woken  bool              // Wake was called and no Park has taken notice
 }
 
 // EdgeEnded is an edge's last message to its owner, as a pointer: run has returned Err, or panicked.
@@ -107,10 +115,54 @@ func (e *Edges) Close() {
 }
 
 func (e *Edge) work(run func(*Edge) error) {
-	defer e.owner.running.Done()
 	err := e.guard(run)
+	for err == errParked { // itself, from Park
+		rest := e.rest()
+		if rest == nil {
+			return
+		}
+		err = e.guard(rest)
+	}
+	defer e.owner.running.Done()
 	e.cancel()
 	e.owner.box.PostUserMessage(&parcel{origin: e, msg: &EdgeEnded{Edge: e, Err: err}, certain: true})
+}
+
+// errParked is what Park returns, for run to return.
+var errParked = errors.New("parked")
+
+// Park lets an edge wait without a goroutine: run returns what Park returns, and its goroutine ends.
+// Once Wake was called, also before, or the edge was cancelled, rest runs in a goroutine of its own
+// as run did; it sees in Context whether it was cancelled, and may park again. Close waits for it.
+func (e *Edge) Park(rest func(*Edge) error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.parked = rest
+	return errParked
+}
+
+// Wake makes a parked edge go on, or keeps the next Park from waiting. Anybody may call it, at any time.
+func (e *Edge) Wake() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.woken = true
+	if rest := e.parked; rest != nil && e.asleep {
+		e.parked, e.woken, e.asleep = nil, false, false
+		go e.work(rest)
+	}
+}
+
+// rest returns what a parked edge goes on with at once; nil: it sleeps until Wake.
+func (e *Edge) rest() func(*Edge) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.woken && e.ctx.Err() == nil {
+		e.asleep = true
+		return nil
+	}
+	rest := e.parked
+	e.parked, e.woken = nil, false
+	return rest
 }
 
 func (e *Edge) guard(run func(*Edge) error) (err error) {
@@ -171,6 +223,7 @@ func (e *Edge) Tell(msg any) {
 func (e *Edge) Cancel() {
 	e.gone.Store(true)
 	e.cancel()
+	e.Wake()
 	delete(e.owner.open, e)
 }
 

@@ -91,7 +91,7 @@ func (c *connection) Receive(ctx actor.Context) {
 
 func (c *connection) onStarted(ctx actor.Context) {
 	c.edges = actors.NewEdges(c.sys, ctx)
-	c.seat = c.edges.Open("seat", c.place.occupy)
+	c.seat = c.place.sit(c.edges)
 }
 
 // onStopping says goodbye when the service, or the channel, stops. The edges, the seat among them,

@@ -3,11 +3,13 @@ package service
 // A place is a connection's seat on the backplane. One edge holds it from Join to Leave, so that
 // however the connection ends, the seat is given back once. In order of execution:
 //
+//	the actor  sit      opens the edge
 //	the edge   occupy   joins, tells its actor, waits until there is somebody to deliver to,
-//	                    attaches, waits for the end, detaches, leaves
+//	                    attaches, and parks: for most of its life a seat has no goroutine
 //	any side   give     what the backplane delivers, on the edge's or on a library's goroutine
 //	the actor  open     there is somebody to deliver to
-//	the actor  quit     the end; the edge's EdgeEnded says that the seat is free
+//	the actor  quit     the end
+//	the edge   vacate   detaches, leaves; EdgeEnded says that the seat is free
 
 import (
 	"context"
@@ -36,7 +38,11 @@ type place struct {
 	done  chan struct{} // closed by quit
 	lost  chan error    // of capacity 1: why the edge ends by itself
 
-	opened, ended bool // the actor's
+	detach func() // the edge's
+
+	// the actor's
+	edge          *actors.Edge
+	opened, ended bool
 }
 
 // seated is the edge's message: the seat is taken.
@@ -65,11 +71,22 @@ func (p *place) quit() {
 	if !p.ended {
 		p.ended = true
 		close(p.done)
+		p.edge.Wake()
 	}
 }
 
+func (p *place) sit(edges *actors.Edges) *actors.Edge {
+	p.edge = edges.Open("seat", p.occupy)
+	return p.edge
+}
+
 func (p *place) occupy(e *actors.Edge) error {
-	defer p.leave() // also when Join failed half way
+	kept := false
+	defer func() {
+		if !kept {
+			p.leave() // also when Join failed half way
+		}
+	}()
 	if err := p.back.Join(e.Context(), p.seat, p.viewersMax); err != nil {
 		return err
 	}
@@ -83,18 +100,23 @@ func (p *place) occupy(e *actors.Edge) error {
 	case <-e.Context().Done():
 		return nil
 	}
-	detach, err := p.attach(e)
-	if err != nil {
+	var err error
+	if p.detach, err = p.attach(e); err != nil {
 		return err
 	}
-	defer detach()
+	kept = true
+	return e.Park(p.vacate)
+}
+
+func (p *place) vacate(*actors.Edge) error {
+	defer p.leave()
+	defer p.detach()
 	select {
 	case err := <-p.lost:
 		return err
-	case <-p.done:
-	case <-e.Context().Done():
+	default:
+		return nil
 	}
-	return nil
 }
 
 // attach lets what waited in the store come at the pace of the client: Attach hands it over on this
@@ -112,6 +134,7 @@ func (p *place) attach(e *actors.Edge) (detach func(), err error) {
 			case p.lost <- err:
 			default:
 			}
+			e.Wake()
 		}
 	})
 }

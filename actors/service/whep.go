@@ -59,7 +59,7 @@ func (p *whep) onStarted(ctx actor.Context) {
 		p.sys.Tell(self, &messages.Delivered{Kind: e.Kind, Text: e.Data})
 		return nil
 	})
-	p.edges.Open("seat", p.place.occupy)
+	p.place.sit(p.edges)
 }
 
 func (p *whep) onStopping(ctx actor.Context) {
