@@ -58,7 +58,10 @@ func (d *doors) presigned(r *http.Request) (*messages.ConnectWanted, error) {
 		return nil, err
 	}
 	query := r.URL.Query()
-	want := &messages.ConnectWanted{ChannelARN: query.Get("X-Amz-ChannelARN"), ClientID: query.Get("X-Amz-ClientId")}
+	// Copies: both live as long as the connection, and would keep the whole request line with them.
+	want := &messages.ConnectWanted{
+		ChannelARN: strings.Clone(query.Get("X-Amz-ChannelARN")), ClientID: strings.Clone(query.Get("X-Amz-ClientId")),
+	}
 	if err := checkARN(want.ChannelARN); err != nil {
 		return nil, err
 	}
