@@ -64,15 +64,10 @@ type CatchUp struct {
 }
 
 // Subscribe asks for every frame from now on; the sender of the message is the subscriber. A second
-// one from the same viewer asks for the catch-up again.
+// one from the same viewer asks for the catch-up again. The end of the viewer ends it.
 //
 // Path: viewer -> fanout
 type Subscribe struct{}
-
-// Unsubscribe ends what Subscribe began.
-//
-// Path: viewer -> fanout
-type Unsubscribe struct{}
 
 // RollCall asks every viewer that streams to subscribe again: the fan-out has just started.
 //

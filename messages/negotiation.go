@@ -6,11 +6,10 @@ import "time"
 //
 // Path: session -> viewers -> viewer
 type Offer struct {
-	ClientID      string
-	CorrelationID string
-	SDP           string
-	Received      time.Time // start of the phase first_frame
-	Setup         Phases    // the phases that the session went through
+	ClientID string
+	SDP      string
+	Received time.Time // start of the phase first_frame
+	Setup    Phases    // the phases that the session went through
 }
 
 // RemoteCandidate is an ICE candidate of a viewer. It may come before the offer.
@@ -25,9 +24,8 @@ type RemoteCandidate struct {
 //
 // Path: viewer -> session
 type Answer struct {
-	ClientID      string
-	CorrelationID string
-	SDP           string
+	ClientID string
+	SDP      string
 }
 
 // LocalCandidate is an ICE candidate of the device that did not travel in the answer.

@@ -42,10 +42,8 @@ func (f *fanout) Receive(ctx actor.Context) {
 		f.onUnit(ctx, msg)
 	case *messages.Subscribe:
 		f.onSubscribe(ctx)
-	case *messages.Unsubscribe:
-		f.onUnsubscribe(ctx, ctx.Sender())
 	case *actor.Terminated:
-		f.onUnsubscribe(ctx, msg.Who)
+		delete(f.subscribers, msg.Who.Id)
 	}
 }
 
@@ -88,12 +86,4 @@ func (f *fanout) onSubscribe(ctx actor.Context) {
 	f.subscribers[viewer.Id] = viewer
 	ctx.Watch(viewer)
 	ctx.Send(viewer, &messages.CatchUp{Frames: f.group[:len(f.group):len(f.group)]})
-}
-
-func (f *fanout) onUnsubscribe(ctx actor.Context, viewer *actor.PID) {
-	if viewer == nil {
-		return
-	}
-	delete(f.subscribers, viewer.Id)
-	ctx.Unwatch(viewer)
 }

@@ -21,12 +21,17 @@ type probe struct{ inbox chan any }
 func (p *probe) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *actor.Started, *actor.Stopping, *actor.Stopped:
+	case *leave:
+		ctx.Stop(ctx.Self())
 	case *say:
 		ctx.Request(msg.to, msg.what)
 	default:
 		p.inbox <- ctx.Message()
 	}
 }
+
+// leave makes a probe stop; another one takes its place.
+type leave struct{}
 
 // say makes a probe send a message in its own name.
 type say struct {

@@ -157,7 +157,7 @@ func (v *viewer) onOffer(ctx actor.Context, msg *messages.Offer) {
 func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
 	v.peer, v.stream = msg.peer, newStream(msg.peer)
 	v.enter(ctx, viewerConnecting)
-	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, CorrelationID: v.offer.CorrelationID, SDP: msg.answer})
+	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: msg.answer})
 	for _, candidate := range v.early {
 		v.addCandidate(candidate)
 	}
