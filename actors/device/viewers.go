@@ -18,6 +18,7 @@ import (
 // here replaces that viewer: the client has started again.
 type viewers struct {
 	*parts
+	edges   *actors.Edges
 	table   map[string]*entry // by client id
 	epoch   uint64            // of the newest viewer, part of its name
 	servers []messages.IceServer
@@ -45,6 +46,10 @@ func newViewers(p *parts) *viewers { return &viewers{parts: p, table: map[string
 // Receive implements actor.Actor.
 func (v *viewers) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
+	case *actor.Started:
+		v.onStarted(ctx)
+	case *askDue:
+		v.onAskDue(ctx)
 	case *messages.Offer:
 		v.onOffer(ctx, msg)
 	case *messages.RemoteCandidate:
@@ -59,6 +64,18 @@ func (v *viewers) Receive(ctx actor.Context) {
 		v.onCensusWanted(ctx)
 	case *actor.Terminated:
 		v.onTerminated(msg)
+	}
+}
+
+func (v *viewers) onStarted(ctx actor.Context) {
+	v.edges = actors.NewEdges(v.sys, ctx)
+	v.edges.After(askAfter, &askDue{})
+}
+
+// onAskDue: who comes back after a fault has missed what the gatherer published.
+func (v *viewers) onAskDue(ctx actor.Context) {
+	if v.servers == nil {
+		ctx.Request(v.sys.PID(pathGatherer), &messages.IceServersWanted{})
 	}
 }
 
