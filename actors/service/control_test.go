@@ -345,16 +345,16 @@ func TestOrderOfKeys(t *testing.T) {
 	r := start(t, Config{})
 	cam, archive := r.channel("cam"), r.stream("archive", 1)
 	r.expectRefused(map[string]error{"map": r.mapTo(cam, archive, "ENABLED")}, "")
-	for path, c := range map[string]struct{ body, begins string }{
-		"/describeMediaStorageConfiguration":   {`{"ChannelName":"cam"}`, `{"MediaStorageConfiguration":{"Status":"ENABLED","StreamARN":"` + archive + `"}}`},
-		"/describeMappedResourceConfiguration": {`{"StreamName":"archive"}`, `{"MappedResourceConfigurationList":[{"ARN":"` + cam + `","Type":"`},
-		"/describeStream":                      {`{"StreamName":"archive"}`, `{"StreamInfo":{"CreationTime":`},
-		"/ListTagsForResource":                 {`{"ResourceARN":"` + cam + `"}`, `{"Tags":{}}`},
-		"/getDataEndpoint":                     {`{"APIName":"PUT_MEDIA","StreamName":"archive"}`, `{"DataEndpoint":"https://`},
-		"/TagResource":                         {`{"ResourceARN":"` + cam + `","Tags":[{"Key":"a","Value":"b"}]}`, `{}`},
+	for _, c := range []struct{ path, body, begins string }{
+		{"/describeMediaStorageConfiguration", `{"ChannelName":"cam"}`, `{"MediaStorageConfiguration":{"Status":"ENABLED","StreamARN":"` + archive + `"}}`},
+		{"/describeMappedResourceConfiguration", `{"StreamName":"archive"}`, `{"MappedResourceConfigurationList":[{"ARN":"` + cam + `","Type":"`},
+		{"/describeStream", `{"StreamName":"archive"}`, `{"StreamInfo":{"CreationTime":`},
+		{"/ListTagsForResource", `{"ResourceARN":"` + cam + `"}`, `{"Tags":{}}`},
+		{"/getDataEndpoint", `{"APIName":"PUT_MEDIA","StreamName":"archive"}`, `{"DataEndpoint":"https://`},
+		{"/TagResource", `{"ResourceARN":"` + cam + `","Tags":[{"Key":"a","Value":"b"}]}`, `{}`},
 	} {
-		if got := r.body(r.post(path, c.body, r.Credentials, time.Now())); !strings.HasPrefix(got, c.begins) {
-			t.Errorf("%s: %s, want it to begin with %s", path, got, c.begins)
+		if got := r.body(r.post(c.path, c.body, r.Credentials, time.Now())); !strings.HasPrefix(got, c.begins) {
+			t.Errorf("%s: %s, want it to begin with %s", c.path, got, c.begins)
 		}
 	}
 }
