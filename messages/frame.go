@@ -35,6 +35,7 @@ const (
 // Path: source -> encoder -> fanout
 type AccessUnit struct {
 	Track    Track
+	Seq      uint64 // counts the units of a track that the encoder has passed on, from 0
 	Codec    Codec
 	Data     []byte        // video: Annex-B with start codes; audio: one Opus packet
 	KeyFrame bool          // video: decodable without earlier pictures, parameter sets included
@@ -48,7 +49,7 @@ type AccessUnit struct {
 // Path: fanout -> viewer
 type Frame struct {
 	Unit     *AccessUnit
-	Seq      uint64   // counts the frames of a track from 0; a gap means that frames were lost on the way
+	Seq      uint64   // counts the frames of a track; a gap means that frames were lost on the way
 	Payloads [][]byte // RTP payloads in order; the last one ends the picture
 }
 

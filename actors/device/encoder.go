@@ -22,6 +22,7 @@ type encoder struct {
 	offset   time.Duration // from there to its present start
 	needKey  bool          // since its present start no key frame has come
 	wishedAt time.Time     // when the source was last asked for a key frame
+	passed   [2]uint64     // units of each track
 }
 
 // keyFrameWishEvery bounds how often the source is asked: one key frame answers every wish that
@@ -74,6 +75,8 @@ func (n *encoder) onUnit(ctx actor.Context, unit *messages.AccessUnit) {
 	n.failures = 0
 	shifted := *unit
 	shifted.PTS += n.offset
+	shifted.Seq = n.passed[unit.Track]
+	n.passed[unit.Track]++
 	ctx.Send(n.sys.PID(pathFanout), &shifted)
 }
 

@@ -19,7 +19,7 @@ func unit(i int, key bool) *messages.AccessUnit {
 	for j := range data[5:] {
 		data[5+j] = byte(1 + i%200) // no start code in it
 	}
-	return &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: data, KeyFrame: key, PTS: time.Duration(i) * 33 * time.Millisecond}
+	return &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: data, KeyFrame: key, Seq: uint64(i), PTS: time.Duration(i) * 33 * time.Millisecond}
 }
 
 func stageFanout(t *testing.T) *stage {
@@ -118,7 +118,7 @@ func TestFanoutSurvivesAUnitItCannotPacketise(t *testing.T) {
 	s.subscribe("one")
 	told[*messages.CatchUp](t, s, "one")
 	s.sys.Tell(pathFanout, &messages.AccessUnit{Codec: "VP8", Data: []byte{1}})
-	s.sys.Tell(pathFanout, unit(0, true))
+	s.sys.Tell(pathFanout, unit(1, true))
 	if f := told[*messages.Frame](t, s, "one"); f.Seq != 0 {
 		t.Fatalf("frame %d: a unit that was not sent was counted", f.Seq)
 	}

@@ -17,7 +17,7 @@ const PayloadBytesMax = 1180
 type Packetizer struct {
 	payloadMax uint16
 	h264       codecs.H264Payloader
-	next       [2]uint64 // per track
+	empty      [2]uint64 // units without anything to send, per track
 }
 
 // NewPacketizer makes a Packetizer whose payloads are at most mtu bytes; 0 means PayloadBytesMax.
@@ -30,7 +30,7 @@ func NewPacketizer(mtu int) *Packetizer {
 
 // Frame returns the unit with its payloads. pion's payloader puts SPS and PPS into one STAP-A and
 // leaves out delimiters and filler; it copies, so payloads never alias the unit. A unit without
-// anything to send is an error, and does not count.
+// anything to send is an error, and leaves no gap in the numbers of the frames.
 func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 	f := &messages.Frame{Unit: au}
 	switch au.Codec {
@@ -41,13 +41,14 @@ func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 			f.Payloads = [][]byte{au.Data} // RFC 7587 4.2: a packet is a payload
 		}
 	default:
+		z.empty[au.Track]++
 		return nil, fmt.Errorf("packetize %s unit: codec %q is not supported", au.Track, au.Codec)
 	}
 	if len(f.Payloads) == 0 {
+		z.empty[au.Track]++
 		return nil, fmt.Errorf("packetize %s unit: %w", au.Track, errNothingToSend)
 	}
-	f.Seq = z.next[au.Track]
-	z.next[au.Track]++
+	f.Seq = au.Seq - z.empty[au.Track]
 	return f, nil
 }
 

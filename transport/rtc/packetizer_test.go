@@ -28,12 +28,18 @@ func TestPacketizerPutsParameterSetsIntoOnePayload(t *testing.T) {
 	}
 }
 
-func TestPacketizerCountsPerTrack(t *testing.T) {
+func TestNumbersSkipWhatIsLostAndNotWhatIsEmpty(t *testing.T) {
 	z := NewPacketizer(0)
 	audio := &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: []byte{8, 1}}
+	var passed [2]uint64
+	number := func(unit *messages.AccessUnit) *messages.AccessUnit {
+		unit.Seq = passed[unit.Track]
+		passed[unit.Track]++
+		return unit
+	}
 	for i := range uint64(3) {
 		for _, unit := range []*messages.AccessUnit{h264Unit([]byte{0, 0, 1, 0x41, 0x80}), audio} {
-			f, err := z.Frame(unit)
+			f, err := z.Frame(number(unit))
 			must(t, err)
 			if f.Seq != i || f.Unit != unit {
 				t.Fatalf("%s frame %d has number %d", unit.Track, i, f.Seq)
@@ -43,10 +49,16 @@ func TestPacketizerCountsPerTrack(t *testing.T) {
 			h264Unit(nil), h264Unit([]byte{0, 0, 1, 9, 0xf0}), h264Unit([]byte{0, 0, 0, 1}),
 			{Track: messages.Audio, Codec: messages.Opus}, {Track: messages.Video, Codec: messages.H265, Data: []byte{0, 0, 1, 2}},
 		} {
-			if f, err := z.Frame(bad); err == nil {
+			if f, err := z.Frame(number(bad)); err == nil {
 				t.Fatalf("%s unit % x gives %d payloads and no error", bad.Codec, bad.Data, len(f.Payloads))
 			}
 		}
+	}
+	passed[messages.Audio] += 2 // lost on the way
+	f, err := z.Frame(number(audio))
+	must(t, err)
+	if f.Seq != 5 {
+		t.Fatalf("after frame 2 and two lost ones comes frame %d", f.Seq)
 	}
 }
 
