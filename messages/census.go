@@ -17,6 +17,8 @@ type ViewerStatus struct {
 	BytesSent      uint64             `json:"bytes_sent"`
 	BitrateBps     uint64             `json:"bitrate_bps"`
 	FramesDropped  uint64             `json:"frames_dropped"`
+	PacketsResent  uint64             `json:"packets_resent"`  // on the viewer's NACKs
+	ResendsRefused uint64             `json:"resends_refused"` // asked for too late, or too often
 	AudioReceived  uint64             `json:"audio_packets_received"`
 	DataReceived   uint64             `json:"data_messages_received"`
 	KeyFrameWishes uint64             `json:"key_frame_wishes"`

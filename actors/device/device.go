@@ -123,7 +123,7 @@ func Start(cfg Config) (*Device, error) {
 	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false, DialContext: cfg.dial}
 	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections}
 	parts := &parts{
-		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys),
+		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys, engine),
 		aws: aws.NewClient(aws.ClientConfig{
 			Region: cfg.Region, ControlPlane: cfg.ControlPlane,
 			HTTP: &http.Client{Transport: httpTransport, Timeout: restTimeout},

@@ -52,7 +52,7 @@ func newStage(t *testing.T, cfg Config, name string, make func(*parts) actor.Act
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	s := &stage{sys: actors.NewSystem("device", log), inbox: map[string]chan any{}}
 	s.common = &parts{cfg: cfg, sys: s.sys}
-	s.common.metrics = newMetrics(s.sys)
+	s.common.metrics = newMetrics(s.sys, nil)
 	specs := []actors.Spec{}
 	for _, other := range probes {
 		inbox := s.open(other)

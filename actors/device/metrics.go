@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 // metrics are the device's counters at /metrics. They are safe for all actors to use.
@@ -32,7 +33,7 @@ type metrics struct {
 	keyFramesAsked   prometheus.Counter
 }
 
-func newMetrics(sys *actors.System) *metrics {
+func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help})
 	}
@@ -61,11 +62,45 @@ func newMetrics(sys *actors.System) *metrics {
 		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
 		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
 	}
-	m.registry.MustRegister(m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
+	m.registry.MustRegister(newSentCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.sessionState(stateIdle)
 	return m
+}
+
+// sentCollector reads what the engine's sockets count.
+type sentCollector struct {
+	engine *rtc.Engine
+	descs  [4]*prometheus.Desc
+}
+
+func newSentCollector(engine *rtc.Engine) *sentCollector {
+	c := &sentCollector{engine: engine}
+	for i, m := range [...]struct{ name, help string }{
+		{"kvs_udp_send_calls_total", "System calls that sent datagrams to viewers."},
+		{"kvs_udp_packets_batched_total", "Packets of frames that went out in batches."},
+		{"kvs_udp_packets_lost_total", "Packets that the network did not take."},
+		{"kvs_udp_segments_refused_total", "Segmented sends that the kernel refused; plain ones took their place."},
+	} {
+		c.descs[i] = prometheus.NewDesc(m.name, m.help, nil, nil)
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *sentCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *sentCollector) Collect(out chan<- prometheus.Metric) {
+	sent := c.engine.Sent()
+	for i, n := range [...]uint64{sent.Calls, sent.Batched, sent.Lost, sent.SegmentsRefused} {
+		out <- prometheus.MustNewConstMetric(c.descs[i], prometheus.CounterValue, float64(n))
+	}
 }
 
 func (m *metrics) phase(name string, took time.Duration) {

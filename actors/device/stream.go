@@ -29,17 +29,19 @@ type stream struct {
 
 // frameWriter is the peer, as far as a stream needs it.
 type frameWriter interface {
-	WriteFrame(f *messages.Frame, pts time.Duration, stamp bool) (packets, bytes int, err error)
+	WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error)
 }
 
 // due is a frame with the time it is to be sent under.
 type due struct {
 	frame *messages.Frame
+	sent  int // payloads that have gone out
 	pts   time.Duration
 	live  bool
 }
 
-// The pace of a backlog: 16 packets a millisecond (performance.md, point 4), a frame never split.
+// The pace of what does not go out at once, key frames and catch-ups: 16 packets a millisecond
+// (performance.md, point 4).
 const (
 	paceEvery     = 2 * time.Millisecond
 	pacePackets   = 32
@@ -68,7 +70,7 @@ func (s *stream) take(frame *messages.Frame) {
 	case frame.Unit.Track == messages.Video:
 		s.takeVideo(frame, frame.Unit.PTS, true)
 	default:
-		s.queue(due{frame, frame.Unit.PTS, true})
+		s.queue(due{frame: frame, pts: frame.Unit.PTS, live: true})
 	}
 }
 
@@ -81,7 +83,7 @@ func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool) 
 		return
 	}
 	s.needKey, s.nextVideo = false, frame.Seq+1
-	s.queue(due{frame, pts, live})
+	s.queue(due{frame: frame, pts: pts, live: live})
 }
 
 func (s *stream) queue(d due) {
@@ -96,32 +98,36 @@ func (s *stream) queue(d due) {
 // send writes what the pace allows now; what stays in the backlog is for the next time. Audio and
 // live frames that find nothing ahead of them go out at once.
 func (s *stream) send() error {
-	sent := 0
-	for len(s.backlog) > 0 && sent < pacePackets {
-		next := s.backlog[0]
-		s.backlog[0] = due{}
-		s.backlog = s.backlog[1:]
-		n, err := s.write(next)
-		if err != nil {
+	for budget := pacePackets; len(s.backlog) > 0 && budget > 0; {
+		next := &s.backlog[0]
+		n := min(budget, len(next.frame.Payloads)-next.sent)
+		if err := s.write(next, n); err != nil {
 			return err
 		}
-		sent += n
+		if budget -= n; next.sent == len(next.frame.Payloads) {
+			*next = due{}
+			s.backlog = s.backlog[1:]
+		}
 	}
 	return nil
 }
 
-func (s *stream) write(d due) (int, error) {
+// write sends the next n payloads of a frame.
+func (s *stream) write(d *due, n int) error {
 	track := d.frame.Unit.Track
-	if s.frames[track] > 0 {
+	if d.sent == 0 && s.frames[track] > 0 {
 		d.pts = max(d.pts, s.sentPTS[track]+timeStepLeast)
 	}
-	packets, bytes, err := s.peer.WriteFrame(d.frame, d.pts, d.live)
-	if err != nil || packets == 0 {
-		return packets, err
+	packets, bytes, err := s.peer.WriteFrame(d.frame, d.sent, n, d.pts, d.live)
+	if err != nil {
+		return err
 	}
-	s.sentPTS[track] = d.pts
-	s.frames[track]++
+	d.sent += n
 	s.packets += uint64(packets)
 	s.bytes += uint64(bytes)
-	return packets, nil
+	if packets > 0 && d.sent == len(d.frame.Payloads) {
+		s.sentPTS[track] = d.pts
+		s.frames[track]++
+	}
+	return nil
 }

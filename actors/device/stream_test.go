@@ -9,17 +9,20 @@ import (
 
 // written is a peer that records what it was given.
 type written struct {
-	frames []due
-	each   int // packets that a frame takes
+	frames  []due
+	packets int
 }
 
-func (w *written) WriteFrame(f *messages.Frame, pts time.Duration, stamp bool) (int, int, error) {
-	w.frames = append(w.frames, due{f, pts, stamp})
-	return max(w.each, 1), 100, nil
+func (w *written) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (int, int, error) {
+	n := min(packetsMax, len(f.Payloads)-from)
+	if w.packets += n; from == 0 {
+		w.frames = append(w.frames, due{frame: f, pts: pts, live: live})
+	}
+	return n, 100, nil
 }
 
 func videoFrame(seq uint64, key bool) *messages.Frame {
-	return &messages.Frame{Seq: seq, Unit: &messages.AccessUnit{Track: messages.Video, KeyFrame: key, PTS: time.Duration(seq) * 33 * time.Millisecond}}
+	return &messages.Frame{Seq: seq, Payloads: make([][]byte, 1), Unit: &messages.AccessUnit{Track: messages.Video, KeyFrame: key, PTS: time.Duration(seq) * 33 * time.Millisecond}}
 }
 
 func group(from, to uint64) []*messages.Frame {
@@ -69,14 +72,18 @@ func TestCatchUpIsSqueezedBeforeTheLiveEdge(t *testing.T) {
 }
 
 func TestCatchUpIsPaced(t *testing.T) {
-	peer := &written{each: 10}
+	peer := &written{}
 	s := newStream(peer)
-	s.begin(group(0, 9))
-	if err := s.send(); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(peer.frames); got != 4 { // 4 frames of 10 packets reach the 32 of one turn
-		t.Fatalf("sent %d frames in one turn", got)
+	frames := group(0, 9)
+	frames[0].Payloads = make([][]byte, 3*pacePackets) // a key frame is larger than a turn
+	s.begin(frames)
+	for turn := 1; turn <= 3; turn++ {
+		if err := s.send(); err != nil {
+			t.Fatal(err)
+		}
+		if len(peer.frames) != 1 || peer.packets != turn*pacePackets {
+			t.Fatalf("turn %d: %d packets of %d frames", turn, peer.packets, len(peer.frames))
+		}
 	}
 	s.take(videoFrame(10, false)) // a live frame waits behind the rest
 	for len(s.backlog) > 0 {

@@ -34,6 +34,8 @@ func (v *viewer) report(ctx actor.Context) {
 func (v *viewer) fillCounters(status *messages.ViewerStatus) {
 	status.VideoFrames, status.AudioFrames = v.stream.frames[messages.Video], v.stream.frames[messages.Audio]
 	status.PacketsSent, status.BytesSent, status.FramesDropped = v.stream.packets, v.stream.bytes, v.stream.dropped
+	resent := v.peer.Resent()
+	status.PacketsResent, status.ResendsRefused = resent.Sent, resent.Late+resent.Refused
 	received := v.peer.Received()
 	status.AudioReceived, status.DataReceived = received.AudioPackets, received.DataMessages
 	now := sample{time.Now(), v.stream.bytes}

@@ -36,7 +36,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err := e.sockets.refresh(time.Now()); err != nil {
 		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
 	}
-	p, err := e.newPeer(cfg)
+	p, err := e.newPeer(cfg, o.talks)
 	if err != nil {
 		return nil, "", err
 	}
@@ -47,8 +47,8 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	return p, answer, nil
 }
 
-func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
-	network, err := newNetwork(e.cfg.ConnectTo)
+func (e *Engine) newPeer(cfg PeerConfig, talks bool) (*Peer, error) {
+	network, err := newNetwork(e.cfg.ConnectTo, e.out)
 	if err != nil {
 		return nil, err
 	}
@@ -60,8 +60,12 @@ func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
 		urls = append(urls, s.URLs...)
 	}
 	settings.SetICEProxyDialer(newTurnStreams(network, e.cfg.RootCAs, urls))
+	interceptors := e.watching
+	if talks {
+		interceptors = e.talking
+	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(e.media),
-		webrtc.WithInterceptorRegistry(e.interceptors))
+		webrtc.WithInterceptorRegistry(interceptors))
 	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
 	if cfg.RelayOnly {
 		policy, hosts = webrtc.ICETransportPolicyRelay, 0
@@ -77,7 +81,7 @@ func (e *Engine) newPeer(cfg PeerConfig) (*Peer, error) {
 		return nil, fmt.Errorf("make peer connection: %w", err)
 	}
 	p := &Peer{
-		log: e.log, pc: pc, network: network, hosts: hosts, dataChannels: e.cfg.DataChannel,
+		log: e.log, pc: pc, network: network, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
 		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
 		channels: map[string]*webrtc.DataChannel{},
 	}
@@ -125,17 +129,22 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 		if transceiver.Mid() != mid {
 			continue
 		}
-		codec, ok := chooseCodec(kind, transceiver.Receiver().GetParameters().Codecs)
+		both := transceiver.Receiver().GetParameters().Codecs
+		codec, ok := chooseCodec(kind, both)
 		if !ok && kind == messages.Video {
 			return &OfferError{"its video section has no H.264 with packetization-mode=1 (RFC 6184)"}
 		}
 		if !ok {
 			return nil
 		}
-		if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{codec}); err != nil {
+		preferred := []webrtc.RTPCodecParameters{codec}
+		if rtx, ok := rtxOf(codec, both); ok {
+			preferred = append(preferred, rtx)
+		}
+		if err := transceiver.SetCodecPreferences(preferred); err != nil {
 			return fmt.Errorf("prefer %s codec: %w", kind, err)
 		}
-		t := newTrack(kind, codec)
+		t := newTrack(kind, codec, p.out)
 		sender, err := p.pc.AddTrack(t)
 		if err != nil {
 			return fmt.Errorf("add %s track: %w", kind, err)

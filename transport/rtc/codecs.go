@@ -1,93 +1,114 @@
 package rtc
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 )
 
-// absCaptureTimeURI names the header extension that carries when a picture was taken.
-const absCaptureTimeURI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+// The header extensions that carry when a picture was taken, and the number of a packet among all of
+// its viewer's (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+const (
+	absCaptureTimeURI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+	transportCCURI    = sdp.TransportCCURI
+)
 
 const (
 	videoClockHz = 90_000 // RFC 6184 8.2.1
 	audioClockHz = 48_000 // RFC 7587 4.1: always, whatever the encoder's rate
 
-	// retransmitPacketsMax is how far back a NACK is answered: about 3 s of a 4 Mbit/s stream.
-	retransmitPacketsMax = 1024
+	// Our payload types, the first of each kind; in an answer those of the offer stand.
+	payloadTypeH264 = 96
+	payloadTypeRTX  = 116
+	payloadTypeOpus = 111
 )
 
 // h264Profiles are the profiles that we answer to, best first. The stream is constrained baseline,
 // which decoders of all these profiles decode; a camera's stream may be main or high.
 var h264Profiles = []string{"42e0", "42c0", "4200", "4d00", "640c", "6400"}
 
-// newMediaEngine registers what we negotiate, and the interceptors between us and the SRTP session.
-func newMediaEngine(twcc bool) (*webrtc.MediaEngine, *interceptor.Registry, error) {
-	m, r := &webrtc.MediaEngine{}, &interceptor.Registry{}
-	if err := registerCodecs(m); err != nil {
-		return nil, nil, err
+// newMediaEngine registers what we negotiate.
+func newMediaEngine(twcc bool) (*webrtc.MediaEngine, error) {
+	m := &webrtc.MediaEngine{}
+	if err := registerCodecs(m, twcc); err != nil {
+		return nil, err
 	}
-	for _, uri := range []string{absCaptureTimeURI, sdp.SDESMidURI} {
+	extensions := []string{absCaptureTimeURI, sdp.SDESMidURI}
+	if twcc {
+		extensions = append(extensions, transportCCURI)
+	}
+	for _, uri := range extensions {
 		for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
 			if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
 	}
-	responder, err := nack.NewResponderInterceptor(nack.ResponderSize(retransmitPacketsMax))
-	if err != nil {
-		return nil, nil, err
-	}
-	senderReports, err := report.NewSenderInterceptor()
-	if err != nil {
-		return nil, nil, err
-	}
-	receiverReports, err := report.NewReceiverInterceptor()
-	if err != nil {
-		return nil, nil, err
-	}
-	r.Add(responder)
-	r.Add(senderReports)
-	r.Add(receiverReports)
-	if twcc {
-		m.RegisterFeedback(webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBTransportCC}, webrtc.RTPCodecTypeVideo)
-		m.RegisterFeedback(webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBTransportCC}, webrtc.RTPCodecTypeAudio)
-		if err := webrtc.ConfigureTWCCHeaderExtensionSender(m, r); err != nil {
-			return nil, nil, err
-		}
-	}
-	return m, r, nil
+	return m, nil
 }
 
-func registerCodecs(m *webrtc.MediaEngine) error {
-	feedback := []webrtc.RTCPFeedback{
-		{Type: webrtc.TypeRTCPFBNACK}, {Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"},
-		{Type: webrtc.TypeRTCPFBCCM, Parameter: "fir"},
+// newInterceptors returns what stands between pion and a viewer's streams: nothing on the way out,
+// where track answers NACKs and reports by itself, and receiver reports on what a viewer says.
+func newInterceptors(talks bool) (*interceptor.Registry, error) {
+	r := &interceptor.Registry{}
+	if !talks {
+		return r, nil
 	}
+	reports, err := report.NewReceiverInterceptor()
+	if err != nil {
+		return nil, err
+	}
+	r.Add(reports)
+	return r, nil
+}
+
+func registerCodecs(m *webrtc.MediaEngine, twcc bool) error {
+	var both []webrtc.RTCPFeedback
+	if twcc {
+		both = []webrtc.RTCPFeedback{{Type: webrtc.TypeRTCPFBTransportCC}}
+	}
+	video := append(slices.Clone(both), webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBNACK},
+		webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"}, webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBCCM, Parameter: "fir"})
 	for i, profile := range h264Profiles {
-		if err := m.RegisterCodec(webrtc.RTPCodecParameters{
-			RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz, RTCPFeedback: feedback,
+		for _, codec := range []webrtc.RTPCodecParameters{
+			{PayloadType: webrtc.PayloadType(payloadTypeH264 + i), RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz, RTCPFeedback: video,
 				SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=" + profile + "1f",
-			},
-			PayloadType: webrtc.PayloadType(96 + i),
-		}, webrtc.RTPCodecTypeVideo); err != nil {
-			return err
+			}},
+			{PayloadType: webrtc.PayloadType(payloadTypeRTX + i), RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockHz, SDPFmtpLine: fmt.Sprintf("apt=%d", payloadTypeH264+i),
+			}},
+		} {
+			if err := m.RegisterCodec(codec, webrtc.RTPCodecTypeVideo); err != nil {
+				return err
+			}
 		}
 	}
 	return m.RegisterCodec(webrtc.RTPCodecParameters{
 		RTPCodecCapability: webrtc.RTPCodecCapability{
-			MimeType: webrtc.MimeTypeOpus, ClockRate: audioClockHz, Channels: 2,
+			MimeType: webrtc.MimeTypeOpus, ClockRate: audioClockHz, Channels: 2, RTCPFeedback: both,
 			SDPFmtpLine: "minptime=10;useinbandfec=1",
 		},
-		PayloadType: 111,
+		PayloadType: payloadTypeOpus,
 	}, webrtc.RTPCodecTypeAudio)
+}
+
+// rtxOf finds the retransmission format of a codec (RFC 4588 8.6).
+func rtxOf(codec webrtc.RTPCodecParameters, both []webrtc.RTPCodecParameters) (webrtc.RTPCodecParameters, bool) {
+	apt := strconv.Itoa(int(codec.PayloadType))
+	for _, c := range both {
+		if strings.EqualFold(c.MimeType, webrtc.MimeTypeRTX) && fmtpValue(c.SDPFmtpLine, "apt") == apt {
+			return c, true
+		}
+	}
+	return webrtc.RTPCodecParameters{}, false
 }
 
 // chooseCodec picks, from those that both sides know, the one we send. pion counts an H.264 that

@@ -47,13 +47,15 @@ const (
 
 // Engine answers offers. Its methods may be called from any goroutine.
 type Engine struct {
-	cfg          EngineConfig
-	log          *zap.Logger
-	certificate  webrtc.Certificate
-	settings     webrtc.SettingEngine // copied for each peer
-	media        *webrtc.MediaEngine
-	interceptors *interceptor.Registry
-	sockets      *sockets
+	cfg         EngineConfig
+	log         *zap.Logger
+	certificate webrtc.Certificate
+	settings    webrtc.SettingEngine // copied for each peer
+	media       *webrtc.MediaEngine
+	watching    *interceptor.Registry // for a viewer that only receives
+	talking     *interceptor.Registry // for one that sends
+	out         *sending
+	sockets     *sockets
 }
 
 // NewEngine makes the certificate and opens the shared sockets. Making the certificate takes
@@ -74,23 +76,32 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate DTLS certificate: %w", err)
 	}
-	media, interceptors, err := newMediaEngine(cfg.TWCC)
-	if err != nil {
+	e := &Engine{cfg: cfg, log: cfg.Log, certificate: *certificate, out: newSending()}
+	if err := e.register(); err != nil {
 		return nil, fmt.Errorf("register codecs: %w", err)
 	}
-	sockets, err := openSockets(cfg.ListenUDP, cfg.IncludeLoopback, cfg.Log)
-	if err != nil {
+	if e.sockets, err = openSockets(cfg.ListenUDP, cfg.IncludeLoopback, e.out, cfg.Log); err != nil {
 		return nil, fmt.Errorf("open ICE sockets: %w", err)
 	}
-	e := &Engine{
-		cfg: cfg, log: cfg.Log, certificate: *certificate,
-		media: media, interceptors: interceptors, sockets: sockets,
-	}
 	if err := e.configure(); err != nil {
-		return nil, errors.Join(fmt.Errorf("configure WebRTC: %w", err), sockets.Close())
+		return nil, errors.Join(fmt.Errorf("configure WebRTC: %w", err), e.sockets.Close())
 	}
 	return e, nil
 }
+
+func (e *Engine) register() (err error) {
+	if e.media, err = newMediaEngine(e.cfg.TWCC); err != nil {
+		return err
+	}
+	if e.watching, err = newInterceptors(false); err != nil {
+		return err
+	}
+	e.talking, err = newInterceptors(true)
+	return err
+}
+
+// Sent counts what the shared sockets and the peers' sockets to TURN servers have sent.
+func (e *Engine) Sent() Sent { return e.out.counts.read() }
 
 // configure sets what every peer connection shares (performance.md, "Setup latency" and point 6).
 func (e *Engine) configure() error {

@@ -20,6 +20,7 @@ const dialMax = 5 * time.Second
 type network struct {
 	*stdnet.Net
 	connectTo func(network, address string) string // nil: nowhere else
+	out       *sending
 	ctx       context.Context
 	end       context.CancelFunc
 
@@ -27,12 +28,12 @@ type network struct {
 	conns []net.PacketConn // all that were opened; a handful, closing one twice is harmless
 }
 
-func newNetwork(connectTo func(network, address string) string) (*network, error) {
+func newNetwork(connectTo func(network, address string) string, out *sending) (*network, error) {
 	std, err := stdnet.NewNet()
 	if err != nil {
 		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
-	n := &network{Net: std, connectTo: connectTo}
+	n := &network{Net: std, connectTo: connectTo, out: out}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	return n, nil
 }
@@ -53,13 +54,14 @@ func (n *network) keep(conn net.PacketConn) {
 	n.conns = append(n.conns, conn)
 }
 
-// ListenPacket implements transport.Net.
+// ListenPacket implements transport.Net. pion opens its sockets to TURN servers here.
 func (n *network) ListenPacket(network, address string) (net.PacketConn, error) {
 	conn, err := n.Net.ListenPacket(network, address)
-	if err == nil {
-		n.keep(conn)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	n.keep(conn)
+	return newRelaySocket(conn, n.out), nil
 }
 
 // ListenUDP implements transport.Net.

@@ -21,6 +21,7 @@ func (e *OfferError) Error() string { return "offer refused: " + e.Reason }
 type offer struct {
 	sdp     string
 	trickle bool                      // a=ice-options:trickle (RFC 8840 4.1.1)
+	talks   bool                      // the viewer may send a track of its own
 	receive map[messages.Track]string // mid of the first section in which the viewer receives the track
 }
 
@@ -77,6 +78,8 @@ func (o *offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) 
 	}
 	_, sendOnly := m.Attribute(sdp.AttrKeySendOnly)
 	_, inactive := m.Attribute(sdp.AttrKeyInactive)
+	_, receiveOnly := m.Attribute(sdp.AttrKeyRecvOnly)
+	o.talks = o.talks || !inactive && !receiveOnly && m.MediaName.Media != "application"
 	if sendOnly || inactive {
 		return nil
 	}

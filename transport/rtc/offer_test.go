@@ -68,7 +68,7 @@ func TestAnswerToABrowser(t *testing.T) {
 		t.Fatalf("%d sections in group %q", len(d.MediaDescriptions), bundle)
 	}
 	for i, want := range []struct{ media, format, direction string }{
-		{"audio", "111", "sendrecv"}, {"video", "106", "sendonly"}, {"application", "webrtc-datachannel", ""},
+		{"audio", "111", "sendrecv"}, {"video", "106 107", "sendonly"}, {"application", "webrtc-datachannel", ""},
 	} {
 		m := d.MediaDescriptions[i]
 		if m.MediaName.Media != want.media || strings.Join(m.MediaName.Formats, " ") != want.format || m.MediaName.Port.Value == 0 {
@@ -114,7 +114,7 @@ func TestWhatAnOfferMayLeaveOut(t *testing.T) {
 			_, d := connect(t, e, c.wish, PeerConfig{})
 			for track, want := range map[messages.Track]bool{messages.Video: c.video, messages.Audio: c.audio} {
 				f := &messages.Frame{Unit: &messages.AccessUnit{Track: track}, Payloads: [][]byte{{0x41, 1, 2}}}
-				n, _, err := d.WriteFrame(f, 0, false)
+				n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
 				if err != nil || (n == 1) != want {
 					t.Errorf("%s: %d packets, error %v", track, n, err)
 				}

@@ -34,10 +34,13 @@ type Peer struct {
 	network      *network
 	hosts        int
 	dataChannels bool
+	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.
 	tracks  [2]*track
 	senders [2]*webrtc.RTPSender
+
+	reported time.Time // last sender reports; WriteFrame's
 
 	events    chan any
 	wished    atomic.Bool   // a key-frame wish waits in events
@@ -108,15 +111,28 @@ func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 	return nil
 }
 
-// WriteFrame sends one frame to this viewer and returns what went out, RTP headers and SRTP tags
-// included. The RTP time is a random base plus pts. stamp adds the capture time when the viewer
-// negotiated abs-capture-time. A track that was not negotiated gives 0, 0, nil.
-func (p *Peer) WriteFrame(f *messages.Frame, pts time.Duration, stamp bool) (packets, bytes int, err error) {
+// WriteFrame sends payloads of a frame to this viewer, from the one numbered from, packetsMax of them
+// at most, as one batch. It returns what went out, RTP headers and SRTP tags included. The RTP time is
+// a random base plus pts. A frame at the live edge carries its capture time when the viewer negotiated
+// abs-capture-time. A track that was not negotiated gives 0, 0, nil.
+func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error) {
 	t := p.tracks[f.Unit.Track]
 	if t == nil {
 		return 0, 0, nil
 	}
-	return t.write(f, pts, stamp)
+	packets, bytes, err = t.write(f, from, packetsMax, pts, live)
+	if packets > 0 {
+		p.reportDue(time.Now())
+	}
+	return packets, bytes, err
+}
+
+// Resent counts what the viewer asked for once more.
+func (p *Peer) Resent() Resent {
+	if t := p.tracks[messages.Video]; t != nil {
+		return t.again.read()
+	}
+	return Resent{}
 }
 
 // Pair returns the types of the selected candidate pair, local first ("host/srflx"), or "".

@@ -13,13 +13,53 @@ import (
 	"github.com/pion/webrtc/v4"
 )
 
-// reportBytesMax is the largest RTCP packet read: one datagram.
-const reportBytesMax = 1500
+const (
+	// reportBytesMax is the largest RTCP packet read: one datagram.
+	reportBytesMax = 1500
 
-// ReadReports pumps the RTCP that the viewer sends about our streams, which is what answers its
-// NACKs. A PLI or FIR (RFC 4585 6.3.1, RFC 5104 4.3.1) becomes an event; wishes that nobody has
-// read yet are merged. It returns when ctx ends or the peer is closed, and nil when the viewer has
-// ended the connection: Read tells why.
+	// reportEvery is how often a viewer hears how RTP time and clock belong together. RFC 3550 6.2
+	// recommends 5 s, and allows less with the bandwidth of video (RFC 4585 3.4).
+	reportEvery = time.Second
+)
+
+// reportDue sends the sender reports of both tracks in one packet when it is time. WriteFrame is what
+// calls it, so that a quiet viewer has no timer and reports nothing new.
+func (p *Peer) reportDue(now time.Time) {
+	if now.Sub(p.reported) < reportEvery {
+		return
+	}
+	var reports []rtcp.Packet
+	for _, t := range p.tracks {
+		if report := t.report(now); report != nil {
+			reports = append(reports, report)
+		}
+	}
+	if len(reports) > 0 {
+		p.reported = now
+		_ = p.pc.WriteRTCP(reports) // the next one is a second away
+	}
+}
+
+// report is the track's sender report (RFC 3550 6.4.1). It is nil before the first frame at the live
+// edge: the times of a catch-up are not those of its frames.
+func (t *track) report(now time.Time) rtcp.Packet {
+	if t == nil || t.live.at.IsZero() {
+		return nil
+	}
+	b := t.bound.Load()
+	if b == nil {
+		return nil
+	}
+	return &rtcp.SenderReport{
+		SSRC: b.ssrc, NTPTime: ntpTime(now), RTPTime: t.live.timestamp + uint32(rtpTime(now.Sub(t.live.at), t.clockHz())),
+		PacketCount: t.packets, OctetCount: t.octets,
+	}
+}
+
+// ReadReports pumps the RTCP that the viewer sends about our streams. It answers NACKs; a PLI or FIR
+// (RFC 4585 6.3.1, RFC 5104 4.3.1) becomes an event; wishes that nobody has read yet are merged. It
+// returns when ctx ends or the peer is closed, and nil when the viewer has ended the connection: Read
+// tells why.
 func (p *Peer) ReadReports(ctx context.Context) error {
 	select {
 	case <-p.connected:
@@ -39,14 +79,7 @@ func (p *Peer) ReadReports(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = sender.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := readReports(sender, func(packet rtcp.Packet) {
-		switch packet.(type) {
-		case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-			if p.wished.CompareAndSwap(false, true) {
-				p.post(&messages.PeerKeyFrameWish{})
-			}
-		}
-	})
+	err := readReports(sender, p.onReport)
 	select {
 	case <-p.closed:
 		return ErrClosed
@@ -62,10 +95,24 @@ func (p *Peer) ReadReports(ctx context.Context) error {
 }
 
 // drainAudioReports reads what the viewer reports about the audio until the peer is closed, on the
-// goroutine that pion gave to onState: the interceptors see only what is read.
+// goroutine that pion gave to onState. What is about the whole connection may come here.
 func (p *Peer) drainAudioReports() {
 	if sender := p.senders[messages.Audio]; sender != nil {
-		_ = readReports(sender, func(rtcp.Packet) {})
+		_ = readReports(sender, p.onReport)
+	}
+}
+
+// onReport may run on two goroutines at once.
+func (p *Peer) onReport(packet rtcp.Packet) {
+	switch packet := packet.(type) {
+	case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+		if p.wished.CompareAndSwap(false, true) {
+			p.post(&messages.PeerKeyFrameWish{})
+		}
+	case *rtcp.TransportLayerNack:
+		if video := p.tracks[messages.Video]; video != nil {
+			video.onNack(packet, time.Now())
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ const socketBufferBytes = 1 << 20
 type sockets struct {
 	bind     netip.AddrPort // as configured; unspecified: every local address
 	loopback bool
+	out      *sending
 	log      *zap.Logger
 
 	mu     sync.Mutex
@@ -40,7 +41,7 @@ type socket struct {
 	seen time.Time // when the machine last had the address
 }
 
-func openSockets(listen string, loopback bool, log *zap.Logger) (*sockets, error) {
+func openSockets(listen string, loopback bool, out *sending, log *zap.Logger) (*sockets, error) {
 	if listen == "" {
 		listen = ":0"
 	}
@@ -59,7 +60,7 @@ func openSockets(listen string, loopback bool, log *zap.Logger) (*sockets, error
 		}
 	}
 	s := &sockets{
-		bind: netip.AddrPortFrom(addr.Unmap(), uint16(number)), loopback: loopback, log: log,
+		bind: netip.AddrPortFrom(addr.Unmap(), uint16(number)), loopback: loopback, out: out, log: log,
 		open: map[netip.Addr]*socket{},
 	}
 	return s, s.refresh(time.Now())
@@ -83,7 +84,7 @@ func (s *sockets) refresh(now time.Time) error {
 			known.seen = now
 			continue
 		}
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addr, s.bind.Port())))
+		conn, err := listenUDP(netip.AddrPortFrom(addr, s.bind.Port()), s.out)
 		if err != nil {
 			if !s.bind.Addr().IsUnspecified() {
 				return fmt.Errorf("listen on UDP %s: %w", s.bind, err)
@@ -92,8 +93,6 @@ func (s *sockets) refresh(now time.Time) error {
 				zap.Stringer("address", addr), zap.Error(err))
 			continue
 		}
-		_ = conn.SetReadBuffer(socketBufferBytes) // the kernel gives what it allows
-		_ = conn.SetWriteBuffer(socketBufferBytes)
 		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: stackLog{s.log}.NewLogger("mux")})
 		s.open[addr] = &socket{UDPMuxDefault: mux, seen: now}
 	}

@@ -1,13 +1,13 @@
 package rtc
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
-	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -16,24 +16,43 @@ import (
 type track struct {
 	kind  messages.Track
 	codec webrtc.RTPCodecParameters
+	out   *outgoing
 
 	bound atomic.Pointer[binding] // set by Bind, cleared by Unbind, both on pion's goroutines
 
 	// Only WriteFrame touches these. RFC 3550 5.1 wants both to start at random.
 	sequence uint16
 	base     uint32
+	packet   packetHeader
+
+	packets uint32
+	octets  uint32 // of payload
+	live    moment // of the last frame that was live
+
+	history *history // nil for sound, which nobody asks for once more
+	again   *resend
+}
+
+// moment ties the RTP time of a track to the time its frame was captured.
+type moment struct {
+	at        time.Time
+	timestamp uint32
 }
 
 // binding is what negotiation gave the track.
 type binding struct {
-	ssrc        uint32
-	payloadType uint8
-	captureTime uint8 // id of the abs-capture-time extension, 0 when not negotiated
-	writer      webrtc.TrackLocalWriter
+	ssrc, rtxSSRC               uint32
+	payloadType, rtxPayloadType uint8 // the latter 0: no retransmission stream (RFC 4588)
+	captureTime, transport      uint8 // ids of the header extensions, 0 when not negotiated
+	writer                      webrtc.TrackLocalWriter
 }
 
-func newTrack(kind messages.Track, codec webrtc.RTPCodecParameters) *track {
-	return &track{kind: kind, codec: codec, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
+func newTrack(kind messages.Track, codec webrtc.RTPCodecParameters, out *outgoing) *track {
+	t := &track{kind: kind, codec: codec, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
+	if kind == messages.Video {
+		t.history, t.again = &history{}, newResend()
+	}
+	return t
 }
 
 // Bind implements webrtc.TrackLocal.
@@ -43,18 +62,27 @@ func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, err
 		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
 	}
 	b := &binding{ssrc: uint32(c.SSRC()), payloadType: uint8(codec.PayloadType), writer: c.WriteStream()}
+	if rtx, ok := rtxOf(codec, c.CodecParameters()); ok && c.SSRCRetransmission() != 0 {
+		b.rtxSSRC, b.rtxPayloadType = uint32(c.SSRCRetransmission()), uint8(rtx.PayloadType)
+	}
 	for _, extension := range c.HeaderExtensions() {
-		if extension.URI == absCaptureTimeURI {
+		switch extension.URI {
+		case absCaptureTimeURI:
 			b.captureTime = uint8(extension.ID)
+		case transportCCURI:
+			b.transport = uint8(extension.ID)
 		}
 	}
+	t.out.bind(b)
 	t.bound.Store(b)
 	return codec, nil
 }
 
 // Unbind implements webrtc.TrackLocal.
 func (t *track) Unbind(webrtc.TrackLocalContext) error {
-	t.bound.Store(nil)
+	if b := t.bound.Swap(nil); b != nil {
+		t.out.unbind(b)
+	}
 	return nil
 }
 
@@ -75,50 +103,49 @@ func (t *track) clockHz() int64 {
 	return videoClockHz
 }
 
-// write sends one frame. Packets that the stack did not take, because DTLS is not done yet, are not
-// counted.
-func (t *track) write(f *messages.Frame, pts time.Duration, stamp bool) (packets, bytes int, err error) {
+// write sends the payloads of a frame from the one numbered from, packetsMax of them at most. Packets
+// that the stack did not take, because DTLS is not done yet, are not counted.
+func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration, stamp bool) (packets, bytes int, err error) {
 	b := t.bound.Load()
 	if b == nil {
 		return 0, 0, fmt.Errorf("write %s frame: %w", t.kind, ErrClosed)
 	}
-	timestamp := t.base + uint32(rtpTime(pts, t.clockHz()))
-	for i, payload := range f.Payloads {
-		header := &rtp.Header{
-			Version: 2, SSRC: b.ssrc, PayloadType: b.payloadType,
-			SequenceNumber: t.sequence, Timestamp: timestamp,
-			// RFC 6184 5.1: the last packet of a picture. Opus: RFC 7587 4.2 leaves it to the start of
-			// talk-spurts, which a continuous stream has none of.
-			Marker: t.kind == messages.Video && i == len(f.Payloads)-1,
-		}
-		t.sequence++
-		if i == 0 && stamp && b.captureTime != 0 {
-			if err := stampCapture(header, b.captureTime, f.Unit.Captured); err != nil {
-				return packets, bytes, fmt.Errorf("stamp %s frame: %w", t.kind, err)
-			}
-		}
-		n, err := b.writer.WriteRTP(header, payload)
-		if err != nil {
-			return packets, bytes, fmt.Errorf("write %s frame: %w", t.kind, err)
-		}
+	count := min(packetsMax, len(f.Payloads)-from)
+	r := run{
+		frame: f, from: from, count: count, sequence: t.sequence, transport: t.out.number(b, count),
+		timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
+	}
+	t.out.batch.begin()
+	for i := 0; i < count && err == nil; i++ {
+		var n int
+		n, err = t.out.write(b, t.packet.fill(b, r, i), f.Payloads[from+i])
 		if n > 0 {
 			packets++
 			bytes += n
 		}
 	}
+	err = errors.Join(err, t.out.batch.end())
+	t.sequence += uint16(count)
+	t.note(r, packets, stamp)
+	if err != nil {
+		return packets, bytes, fmt.Errorf("write %s frame: %w", t.kind, err)
+	}
 	return packets, bytes, nil
 }
 
-func stampCapture(header *rtp.Header, id uint8, captured time.Time) error {
-	payload, err := rtp.NewAbsCaptureTimeExtension(captured).Marshal()
-	if err != nil {
-		return err
+// note keeps what a NACK and the next sender report will need of a run.
+func (t *track) note(r run, packets int, live bool) {
+	if packets == 0 {
+		return
 	}
-	return header.SetExtension(id, payload)
-}
-
-// rtpTime converts to the nearest tick. pts * rate alone would overflow after a day.
-func rtpTime(pts time.Duration, rate int64) int64 {
-	seconds, rest := int64(pts/time.Second), int64(pts%time.Second)
-	return seconds*rate + (rest*rate+int64(time.Second)/2)/int64(time.Second)
+	if t.history != nil {
+		t.history.add(r)
+	}
+	t.packets += uint32(packets)
+	for _, payload := range r.frame.Payloads[r.from : r.from+r.count] {
+		t.octets += uint32(len(payload))
+	}
+	if live {
+		t.live = moment{r.frame.Unit.Captured, r.timestamp}
+	}
 }

@@ -43,7 +43,7 @@ type viewer struct {
 // wish is what a viewer's offer asks for.
 type wish struct {
 	video, audio, data, talk bool
-	trickle                  bool
+	trickle, v6              bool
 	extensions               []string
 	codecs                   func(*webrtc.MediaEngine) error
 	lose                     func(packet []byte) bool
@@ -66,7 +66,11 @@ func (s lossySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 
 func newViewer(t *testing.T, w wish) *viewer {
 	t.Helper()
-	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	home, network := net.IPv4(127, 0, 0, 1), webrtc.NetworkTypeUDP4
+	if w.v6 {
+		home, network = net.IPv6loopback, webrtc.NetworkTypeUDP6
+	}
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: home})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +79,7 @@ func newViewer(t *testing.T, w wish) *viewer {
 	s.LoggerFactory = stackLog{zap.NewNop()}
 	s.SetICEUDPMux(mux)
 	s.SetIncludeLoopbackCandidate(true)
-	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	s.SetNetworkTypes([]webrtc.NetworkType{network})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	m := &webrtc.MediaEngine{}
 	register := m.RegisterDefaultCodecs
