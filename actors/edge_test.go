@@ -351,9 +351,15 @@ func TestTimers(t *testing.T) {
 // With edges that tell and post in flight, owners that panic, and the tree stopped under fire: what
 // the mailboxes count agrees with what the actors saw and what the edges sent.
 func TestConservationOfEdges(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		conserveEdges(t, inline)
+	}
+}
+
+func conserveEdges(t *testing.T, inline bool) {
 	var seen, told, acknowledged, attempts, opened atomic.Uint64
 	var generations atomic.Int64
-	worker := Spec{Name: "worker", Lanes: Lanes{Control: 4, Frames: 2}, New: func() actor.Actor {
+	worker := Spec{Name: "worker", Lanes: Lanes{Control: 4, Frames: 2, Inline: inline}, New: func() actor.Actor {
 		var edges *Edges
 		count := 0
 		open := func(sys *System) {
@@ -363,9 +369,11 @@ func TestConservationOfEdges(t *testing.T) {
 					told.Add(2)
 					e.Tell(i)
 					e.Tell(frame(i))
-					attempts.Add(1)
-					if e.Post("posted") == nil {
-						acknowledged.Add(1)
+					for _, msg := range []any{"posted", frame(-i)} {
+						attempts.Add(1)
+						if e.Post(msg) == nil {
+							acknowledged.Add(1)
+						}
 					}
 				}
 				return nil

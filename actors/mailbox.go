@@ -6,6 +6,8 @@ package actors
 //	any sender     wake              starts the drain when it does not run and there is work
 //	the dispatcher drain             takes and delivers, one message at a time, until nothing is left:
 //	                                 system messages, then the control lane, then the frame lane
+//	the sender     drainFrames       instead, where Lanes.Inline says so: a frame that finds the actor idle
+//	                                 is delivered on the sender's thread
 //	the dispatcher deliver           unwraps what came from an edge or a timer, drops it when stale
 //	the owner      close             at Stopping: everything left and everything later is refused
 //	any of them    dropped           a refused message becomes a dead letter: counted, logged, answered
@@ -29,11 +31,17 @@ import (
 // the messages that have a method FrameLane(); full, it drops the oldest. With Frames at 0 there is
 // no frame lane and frames travel as control messages. Control is served first.
 //
+// With Inline whoever posts a frame to an idle actor runs the actor for as long as only frames wait:
+// from the source to the socket a frame then costs no hand-over between threads, which on a quiet
+// device costs more than the work itself (performance.md). It is for actors whose handling of a frame
+// cannot block, because it is the sender's time.
+//
 // Some messages are admitted beyond the bound, because there are few of them and they must arrive:
 // PoisonPill, what an edge posts with Post (at most one per edge), EdgeEnded, and timer messages.
 type Lanes struct {
-	Control int // at least 1
-	Frames  int // 0: no frame lane
+	Control int  // at least 1
+	Frames  int  // 0: no frame lane
+	Inline  bool // frames are handled on the thread that posts them
 }
 
 // framed marks the messages of the frame lane.
@@ -65,7 +73,7 @@ type mailbox struct {
 	system     ring
 	control    ring
 	frames     ring
-	schedules  uint64 // times the dispatcher was asked for a thread
+	schedules  uint64 // times a drain began
 	running    bool   // the drain runs or is about to
 	closed     bool   // no user message is admitted any more
 	ended      bool   // Stopped was delivered
@@ -107,13 +115,22 @@ func (m *mailbox) PostUserMessage(msg any) {
 	m.kind.sent.Add(1)
 	victim, why := m.admit(msg)
 	wake := m.wake()
+	inline := wake && m.framesAlone()
 	m.mu.Unlock()
-	if wake {
-		m.dispatcher.Schedule(m.work)
-	}
 	if why != "" {
 		m.dropped(victim, why)
 	}
+	switch {
+	case inline:
+		m.drainFrames()
+	case wake:
+		m.dispatcher.Schedule(m.work)
+	}
+}
+
+// framesAlone tells whether what waits may be delivered on the sender's thread. Caller holds mu.
+func (m *mailbox) framesAlone() bool {
+	return m.lanes.Inline && m.system.n+m.control.n == 0
 }
 
 // PostSystemMessage takes one of proto.actor's lifecycle messages. There are few, so their lane has
@@ -145,13 +162,13 @@ func (m *mailbox) admit(msg any) (victim any, why reason) {
 	switch {
 	case m.closed:
 		return msg, stopped
-	case mustArrive(inner, from):
-		m.control.push(msg)
 	case frame && m.lanes.Frames > 0:
-		if m.frames.n >= m.lanes.Frames {
+		if m.frames.n >= m.lanes.Frames && !mustArrive(inner, from) {
 			victim, why = m.frames.pop(), overflow
 		}
 		m.frames.push(msg)
+	case mustArrive(inner, from):
+		m.control.push(msg)
 	case m.control.n >= m.lanes.Control:
 		return msg, overflow
 	default:
@@ -189,12 +206,7 @@ func (m *mailbox) process() {
 // drain delivers until nothing is left; false means that it panicked and has to be called again.
 func (m *mailbox) drain() (done bool) {
 	var current any
-	defer func() {
-		if fault := recover(); fault != nil {
-			m.panicked(fault, actor.UnwrapEnvelopeMessage(current))
-			m.PostSystemMessage(&actor.Stop{})
-		}
-	}()
+	defer m.stopAfterPanic(&current)
 	for i := 1; ; i++ {
 		if i%m.dispatcher.Throughput() == 0 {
 			runtime.Gosched()
@@ -209,6 +221,45 @@ func (m *mailbox) drain() (done bool) {
 		default:
 			m.deliver(msg)
 		}
+	}
+}
+
+// drainFrames delivers frames until none is left, or until something else waits, which is not the
+// sender's affair: the dispatcher goes on then.
+func (m *mailbox) drainFrames() {
+	var current any
+	handOver := true // also after a panic
+	defer func() {
+		if handOver {
+			m.dispatcher.Schedule(m.work)
+		}
+	}()
+	defer m.stopAfterPanic(&current)
+	for {
+		m.mu.Lock()
+		alone := m.framesAlone()
+		if !alone || m.frames.n == 0 {
+			handOver = !alone
+			m.running = handOver
+			if !handOver {
+				m.release()
+			} else {
+				m.schedules++
+			}
+			m.mu.Unlock()
+			return
+		}
+		current = m.frames.pop()
+		m.mu.Unlock()
+		m.deliver(current)
+	}
+}
+
+// stopAfterPanic, deferred, keeps a panic of proto.actor itself from the thread, and stops the actor.
+func (m *mailbox) stopAfterPanic(current *any) {
+	if fault := recover(); fault != nil {
+		m.panicked(fault, actor.UnwrapEnvelopeMessage(*current))
+		m.PostSystemMessage(&actor.Stop{})
 	}
 }
 

@@ -77,10 +77,10 @@ func respawner(child Spec, generations *atomic.Int64) func(*System, actor.Contex
 // Everything that was sent was processed or became a dead letter, while the actor panics and is
 // replaced all the time, and the tree is stopped under fire.
 func TestConservationWithPanicsAndStops(t *testing.T) {
-	for range 5 {
+	for i := range 6 {
 		var seen atomic.Uint64
 		var generations atomic.Int64
-		worker := Spec{Name: "worker", Lanes: Lanes{Control: 16, Frames: 4}, New: counter(&seen)}
+		worker := Spec{Name: "worker", Lanes: Lanes{Control: 16, Frames: 4, Inline: i%2 == 1}, New: counter(&seen)}
 		sys := launch(t, Lanes{Control: 8}, respawner(worker, &generations))
 		quit := make(chan struct{})
 		sent, senders := hammer(sys, "root/worker", 4, quit)
@@ -311,14 +311,87 @@ func (*discard) InvokeUserMessage(any) {}
 
 func TestSteadyStateAllocatesNothing(t *testing.T) {
 	sys := NewSystem("test", nil)
-	box := newMailbox(sys, "quiet", sys.kindOf("quiet"), Lanes{Control: 64, Frames: 8})
-	box.RegisterHandlers(&discard{}, actor.NewSynchronizedDispatcher(300))
-	var control, picture any = &struct{ n int }{}, frame(1)
-	if n := testing.AllocsPerRun(1000, func() {
-		box.PostUserMessage(control)
-		box.PostUserMessage(picture)
-	}); n != 0 {
-		t.Errorf("%v allocations per pair of messages, want 0", n)
+	for _, inline := range []bool{false, true} {
+		box := newMailbox(sys, "quiet", sys.kindOf("quiet"), Lanes{Control: 64, Frames: 8, Inline: inline})
+		box.RegisterHandlers(&discard{}, actor.NewSynchronizedDispatcher(300))
+		var control, picture any = &struct{ n int }{}, frame(1)
+		if n := testing.AllocsPerRun(1000, func() {
+			box.PostUserMessage(control)
+			box.PostUserMessage(picture)
+		}); n != 0 {
+			t.Errorf("%v allocations per pair of messages, want 0", n)
+		}
+	}
+}
+
+// thread is a dispatcher whose work runs when the test says so.
+type thread struct{ work []func() }
+
+func (d *thread) Schedule(fn func()) { d.work = append(d.work, fn) }
+func (*thread) Throughput() int      { return 300 }
+
+func (d *thread) run() {
+	for len(d.work) > 0 {
+		next := d.work[0]
+		d.work = d.work[1:]
+		next()
+	}
+}
+
+// handler is a recorder with a say in what happens.
+type handler struct {
+	discard
+	user   func(any)
+	system func(any)
+}
+
+func (h *handler) InvokeUserMessage(msg any)   { h.user(msg) }
+func (h *handler) InvokeSystemMessage(msg any) { h.system(msg) }
+
+// An idle actor with inline frames handles them before the sender goes on, and nothing else.
+func TestInlineFramesRunOnTheSendersThread(t *testing.T) {
+	sys := NewSystem("test", nil)
+	box := newMailbox(sys, "inline", sys.kindOf("inline"), Lanes{Control: 8, Frames: 2, Inline: true})
+	var seen []any
+	threads := &thread{}
+	h := &handler{system: func(msg any) { seen = append(seen, msg) }}
+	h.user = func(msg any) {
+		seen = append(seen, msg)
+		switch msg {
+		case frame(2): // to itself, while it runs: it takes its turn
+			box.PostUserMessage(frame(20))
+			box.PostUserMessage(frame(21))
+		case frame(3): // what is not a frame is the dispatcher's
+			box.PostUserMessage("control")
+			box.PostUserMessage(frame(30))
+			box.PostSystemMessage("system")
+		}
+	}
+	box.RegisterHandlers(h, threads)
+	expect := func(what string, want ...any) {
+		t.Helper()
+		if !slices.Equal(seen, want) {
+			t.Fatalf("%s: got %v, want %v", what, seen, want)
+		}
+		seen = nil
+	}
+	box.PostUserMessage(frame(1))
+	expect("a frame", frame(1))
+	box.PostUserMessage(frame(2))
+	expect("frames from inside", frame(2), frame(20), frame(21))
+	box.PostUserMessage(frame(3))
+	expect("until something else waits", frame(3))
+	box.PostUserMessage(frame(4))
+	expect("and not while the dispatcher is on its way")
+	threads.run()
+	expect("the dispatcher", "system", "control", frame(30), frame(4))
+	box.PostUserMessage("again")
+	box.PostUserMessage(frame(5))
+	expect("not past what waits")
+	threads.run()
+	expect("the dispatcher", "again", frame(5))
+	if got := sys.Mailboxes()[0]; got.Sent != got.Processed || got.Depth != 0 {
+		t.Fatalf("%+v", got)
 	}
 }
 
