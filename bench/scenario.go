@@ -16,6 +16,9 @@ type BenchConfig struct {
 	JSON        string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
 	Profile     string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"file for a CPU profile of what is measured"`
 	HeapProfile string `flag:"heap-profile" env:"HELIOGRAPH_HEAP_PROFILE" default:"" help:"file for a heap profile of what is measured, at its fullest"`
+
+	Modes   []string `flag:"modes" env:"HELIOGRAPH_MODES" default:"" help:"only these of the modes burst, paced-1080p and paced-reference" group:"Scenario fanout"`
+	Viewers []string `flag:"viewers" env:"HELIOGRAPH_VIEWERS" default:"" help:"these numbers of viewers instead of each mode's own"`
 }
 
 // scenario is one benchmark.
@@ -30,6 +33,7 @@ const allScenarios = "all"
 
 func scenarios() []scenario {
 	return []scenario{
+		{"fanout", fanoutScenario, showFanout},
 		{"signaling", signalingScenario, showSignaling},
 	}
 }

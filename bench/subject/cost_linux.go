@@ -30,23 +30,34 @@ func RaiseFiles() error {
 	return nil
 }
 
-// processCosts are this process's CPU time and resident memory.
-func processCosts() (cpu time.Duration, rss uint64, err error) {
+// processCosts fills in this process's CPU time and resident memory.
+func processCosts(c *Cost) error {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
-		return 0, 0, fmt.Errorf("read CPU time: %w", err)
+		return fmt.Errorf("read CPU time: %w", err)
 	}
-	text, err := os.ReadFile("/proc/self/statm")
+	c.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
-		return 0, 0, fmt.Errorf("read resident memory: %w", err)
+		return fmt.Errorf("read resident memory: %w", err)
 	}
-	field := bytes.Fields(text) // proc(5): size, resident, ... in pages
-	if len(field) < 2 {
-		return 0, 0, fmt.Errorf("read resident memory: /proc/self/statm holds %q", text)
+	if c.RSS, err = kilobytes(text, "VmRSS:"); err != nil {
+		return err
 	}
-	pages, err := strconv.ParseUint(string(field[1]), 10, 64)
+	c.Peak, err = kilobytes(text, "VmHWM:")
+	return err
+}
+
+// kilobytes returns in bytes what proc_pid_status(5) tells in kB.
+func kilobytes(status []byte, name string) (uint64, error) {
+	_, rest, _ := bytes.Cut(status, []byte(name))
+	field := bytes.Fields(rest)
+	if len(field) == 0 {
+		return 0, fmt.Errorf("read resident memory: /proc/self/status has no %s", name)
+	}
+	n, err := strconv.ParseUint(string(field[0]), 10, 64)
 	if err != nil {
-		return 0, 0, fmt.Errorf("read resident memory: %w", err)
+		return 0, fmt.Errorf("read resident memory: %w", err)
 	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano()), pages * uint64(os.Getpagesize()), nil
+	return n << 10, nil
 }

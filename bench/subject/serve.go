@@ -1,7 +1,7 @@
 package subject
 
-// The child. In order of execution: open the server named by the first argument, say where it is,
-// answer questions until the input ends, stop.
+// The child. In order of execution: open the server or sender named by the first argument, say where
+// it is, answer questions until the input ends, stop.
 
 import (
 	"bufio"
@@ -24,6 +24,7 @@ import (
 const (
 	cost   = "cost"
 	settle = "settle"
+	play   = "play" // and for how long; of a sender
 )
 
 const startWait = 15 * time.Second
@@ -34,8 +35,10 @@ type server interface {
 	stop() error
 }
 
-func open(kind string) (server, error) {
+func open(kind string, lines *bufio.Scanner) (server, error) {
 	switch kind {
+	case Device, Pion, PionSHA1:
+		return openSender(kind, lines)
 	case Heliograph:
 		return openService()
 	case Goroutine:
@@ -60,7 +63,8 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, endProfile()) }()
-	s, err := open(args[0])
+	lines := bufio.NewScanner(in)
+	s, err := open(args[0], lines)
 	if err != nil {
 		return err
 	}
@@ -69,14 +73,8 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 	if err := answers.Encode(s.address()); err != nil {
 		return err
 	}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		if lines.Text() == settle {
-			debug.FreeOSMemory()
-			if err := writeHeap(profiles.Heap); err != nil {
-				return err
-			}
-		}
-		c, err := costs()
+	for lines.Scan() {
+		c, err := answer(s, lines.Text(), profiles)
 		if err != nil {
 			return err
 		}
@@ -87,13 +85,29 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 	return nil
 }
 
-func costs() (Cost, error) {
+// answer does what a question asks for and returns the costs as they are then.
+func answer(s server, question string, profiles Profiles) (c Cost, err error) {
+	sender, sends := s.(*sender)
+	if span, asked := strings.CutPrefix(question, play+" "); asked && sends {
+		err = sender.play(span)
+	} else if question == settle {
+		debug.FreeOSMemory()
+		err = writeHeap(profiles.Heap)
+	}
+	if err == nil && sends {
+		c.Viewers, err = sender.streaming()
+	}
+	if err != nil {
+		return c, err
+	}
+	return c, costs(&c)
+}
+
+func costs(c *Cost) error {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	c := Cost{Heap: m.HeapAlloc, Stack: m.StackInuse, Goroutines: runtime.NumGoroutine()}
-	var err error
-	c.CPU, c.RSS, err = processCosts()
-	return c, err
+	c.Heap, c.Stack, c.Mallocs, c.Goroutines = m.HeapAlloc, m.StackInuse, m.Mallocs, runtime.NumGoroutine()
+	return processCosts(c)
 }
 
 func profileCPU(name string) (end func() error, err error) {

@@ -3,10 +3,12 @@
 //
 // The flow: Start runs this same program again with Argument as its first argument -> its main calls
 // Serve, which opens the server and writes its Address as a line of JSON -> for each line that the
-// parent writes, "cost" or "settle", the child answers with a line of JSON -> the end of the child's
-// input, also when the parent was killed, ends the child.
+// parent writes, a question, the child answers with a line of JSON -> the end of the child's input, also
+// when the parent was killed, ends the child.
 //
-// The servers: serve.go has the service and both baselines to choose from, echo.go the baselines.
+// The servers: serve.go has the service and both baselines to choose from, echo.go the baselines. The
+// senders, masters of a channel that play a Script to its viewers: sender.go has the device, pion.go the
+// baseline, script.go the source of both. Their first line of input is an Order.
 package subject
 
 import (
@@ -26,11 +28,18 @@ import (
 // Argument as the first argument makes the main of a benchmark call Serve with those that follow.
 const Argument = "subject"
 
-// The subjects.
+// The servers.
 const (
 	Heliograph = "heliograph" // the service, its limits lifted
 	Goroutine  = "gobwas"     // a goroutine per connection that echoes, on gobwas/ws over crypto/tls
 	NetHTTP    = "coder"      // net/http and coder/websocket, whose handler echoes
+)
+
+// The senders.
+const (
+	Device   = "device"    // our device
+	Pion     = "pion"      // a master on pion's defaults
+	PionSHA1 = "pion-sha1" // the same, held to the SRTP profile that browsers choose there
 )
 
 const stopWait = 20 * time.Second
@@ -50,6 +59,9 @@ type Cost struct {
 	Heap       uint64        // bytes of live and not yet swept objects
 	Stack      uint64        // bytes of goroutines' stacks
 	Goroutines int
+	Peak       uint64 // bytes of RSS at its highest
+	Mallocs    uint64 // objects allocated so far
+	Viewers    int    // of a sender: those that it streams to
 }
 
 // Profiles are files that the child writes; empty: none.
@@ -58,7 +70,7 @@ type Profiles struct {
 	Heap string // of the heap when it was last settled
 }
 
-// Subject is a running server.
+// Subject is a running server or sender.
 type Subject struct {
 	Address Address
 	cmd     *exec.Cmd
@@ -68,6 +80,15 @@ type Subject struct {
 
 // Start returns once the server answers. When ctx ends, the process is killed.
 func Start(ctx context.Context, kind string, profiles Profiles) (*Subject, error) {
+	return start(ctx, kind, profiles, nil)
+}
+
+// StartSender returns once the sender waits for viewers. When ctx ends, the process is killed.
+func StartSender(ctx context.Context, kind string, order Order, profiles Profiles) (*Subject, error) {
+	return start(ctx, kind, profiles, &order)
+}
+
+func start(ctx context.Context, kind string, profiles Profiles, order *Order) (*Subject, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
@@ -84,6 +105,9 @@ func Start(ctx context.Context, kind string, profiles Profiles) (*Subject, error
 	s.out = bufio.NewReader(out)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	if order != nil {
+		_ = json.NewEncoder(s.in).Encode(order) // a child that is gone does not answer either
 	}
 	if err := s.answer(&s.Address); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", kind, err), s.Stop())
@@ -105,6 +129,9 @@ func (s *Subject) Cost() (Cost, error) { return s.ask(cost) }
 // Settle makes the subject collect its garbage and give free memory back first.
 func (s *Subject) Settle() (Cost, error) { return s.ask(settle) }
 
+// Play makes a sender play its script for so long, and returns when everything was sent.
+func (s *Subject) Play(d time.Duration) (Cost, error) { return s.ask(play + " " + d.String()) }
+
 func (s *Subject) ask(question string) (c Cost, err error) {
 	if _, err = fmt.Fprintln(s.in, question); err == nil {
 		err = s.answer(&c)
@@ -115,7 +142,7 @@ func (s *Subject) ask(question string) (c Cost, err error) {
 	return c, err
 }
 
-// Stop ends the server and waits for its process.
+// Stop ends the subject and waits for its process.
 func (s *Subject) Stop() error {
 	_ = s.in.Close()
 	limit := time.AfterFunc(stopWait, func() { _ = s.cmd.Process.Kill() })

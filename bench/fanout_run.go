@@ -1,0 +1,172 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/subject"
+)
+
+// fanoutRun is one measurement of one variant.
+type fanoutRun struct {
+	mode     fanoutMode
+	viewers  int
+	kind     string
+	channel  string
+	service  *service.Service
+	profiles subject.Profiles
+}
+
+// fanoutCost is what a sender used while it played for a span.
+type fanoutCost struct {
+	span    time.Duration
+	cpu     time.Duration
+	packets uint64 // sent, to all viewers
+	lost    uint64
+	mallocs uint64
+	sends   int64  // calls into the kernel that sent; -1: not known
+	peak    uint64 // bytes of RSS, of the process's whole life
+}
+
+func (c fanoutCost) String() string {
+	return fmt.Sprintf("%.2f us per packet, %.1f ms per second, %d packets, %d lost",
+		c.perPacket(float64(c.cpu.Microseconds())), c.perSecond().Seconds()*1e3, c.packets, c.lost)
+}
+
+// perPacket is NaN where nobody was sent anything.
+func (c fanoutCost) perPacket(x float64) float64 { return x / float64(c.packets) }
+
+func (c fanoutCost) perSecond() time.Duration {
+	return time.Duration(float64(c.cpu) / c.span.Seconds())
+}
+
+// measure starts the sender, lets the viewers in, and has the script played twice: the first time
+// warms up. Between the two nothing is under way, so that all counters are read at the same state.
+func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
+	sender, err := subject.StartSender(ctx, f.kind, subject.Order{
+		ControlPlane: f.service.PublicURL, CA: f.service.CAPEM, Region: f.service.Region, Credentials: f.service.Credentials,
+		Channel: f.channel, Viewers: f.viewers, Script: f.mode.script(f.viewers),
+	}, f.profiles)
+	if err != nil {
+		return cost, err
+	}
+	defer func() { err = errors.Join(err, sender.Stop()) }()
+	crowd, err := f.gather(ctx)
+	defer func() { err = errors.Join(err, crowd.leave()) }()
+	if err != nil {
+		return cost, err
+	}
+	if err := f.awaitStreaming(ctx, sender); err != nil {
+		return cost, err
+	}
+	before, err := sender.Play(f.mode.warm)
+	if err != nil {
+		return cost, err
+	}
+	sent, received := crowd.counts()
+	sends := udpSends()
+	after, err := sender.Play(f.mode.span)
+	if err != nil {
+		return cost, err
+	}
+	cost = fanoutCost{span: f.mode.span, cpu: after.CPU - before.CPU, mallocs: after.Mallocs - before.Mallocs, peak: after.Peak, sends: -1}
+	if now := udpSends(); now >= 0 && !f.mode.feedback { // there the viewers send, too
+		cost.sends = now - sends
+	}
+	nowSent, nowReceived := crowd.counts()
+	cost.packets = nowSent - sent
+	cost.lost = cost.packets - min(nowReceived-received, cost.packets)
+	if f.profiles.Heap != "" {
+		_, err = sender.Settle()
+	}
+	return cost, err
+}
+
+// crowd are the viewers of a run.
+type crowd []*spectator
+
+// gather lets the viewers join, one after the other. It returns those that came, also with an error.
+func (f fanoutRun) gather(ctx context.Context) (c crowd, err error) {
+	if f.viewers == 0 {
+		return nil, nil
+	}
+	api, err := spectatorAPI(f.mode.feedback, f.mode.feedback)
+	if err != nil {
+		return nil, err
+	}
+	l, err := openLobby(ctx, f.service, f.channel, api)
+	if err != nil {
+		return nil, err
+	}
+	for i := range f.viewers {
+		s, err := l.join(ctx, fmt.Sprintf("viewer-%d", i+1))
+		if err != nil {
+			return c, err
+		}
+		c = append(c, s)
+	}
+	return c, nil
+}
+
+// awaitStreaming asks until the sender's side of every connection is up, too: nobody would tell.
+func (f fanoutRun) awaitStreaming(ctx context.Context, sender *subject.Subject) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	again := time.NewTicker(readyEvery)
+	defer again.Stop()
+	for {
+		cost, err := sender.Cost()
+		if err != nil || cost.Viewers == f.viewers {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the sender streams to %d of %d viewers: %w", cost.Viewers, f.viewers, ctx.Err())
+		}
+	}
+}
+
+func (c crowd) counts() (sent, received uint64) {
+	for _, s := range c {
+		a, b := s.counts()
+		sent, received = sent+a, received+b
+	}
+	return sent, received
+}
+
+func (c crowd) leave() (err error) {
+	for _, s := range c {
+		err = errors.Join(err, s.leave())
+	}
+	return err
+}
+
+// udpSends is how often a process of this machine has told the kernel to send on a UDP socket over
+// IPv4: a segmented send counts once, each message of a sendmmsg for itself. -1: the machine does not
+// say.
+func udpSends() int64 {
+	text, err := os.ReadFile("/proc/net/snmp")
+	if err != nil {
+		return -1
+	}
+	const protocol = "\nUdp:" // a line of names, then one of numbers
+	_, rest, _ := bytes.Cut(text, []byte(protocol))
+	head, rest, _ := bytes.Cut(rest, []byte(protocol))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	names, numbers := bytes.Fields(head), bytes.Fields(line)
+	for i, name := range names {
+		if string(name) == "OutDatagrams" && i < len(numbers) {
+			if n, err := strconv.ParseInt(string(numbers[i]), 10, 64); err == nil {
+				return n
+			}
+		}
+	}
+	return -1
+}

@@ -1,0 +1,146 @@
+package subject
+
+import (
+	"bufio"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
+)
+
+// Order tells a sender what to be the master of, and what to play there.
+type Order struct {
+	ControlPlane string // https://host:port
+	CA           []byte // PEM
+	Region       string
+	Credentials  messages.Credentials
+	Channel      string // is created
+	Viewers      int    // admitted at most
+	Script       Script
+}
+
+// The waits of a sender.
+const (
+	readyEvery = 10 * time.Millisecond
+	calmAfter  = 50 * time.Millisecond // from the end of a script until nothing of it is under way
+	playExtra  = 30 * time.Second      // beyond a script's length: the sender hangs
+)
+
+// master is what a sender is made of.
+type master interface {
+	streaming(ctx context.Context) (viewers int, err error)
+	stop(ctx context.Context) error
+}
+
+// sender is a subject that sends what its script says.
+type sender struct {
+	script *script
+	master master
+}
+
+func openSender(kind string, lines *bufio.Scanner) (server, error) {
+	var order Order
+	if !lines.Scan() {
+		return nil, errors.New("open sender: no order came")
+	}
+	if err := json.Unmarshal(lines.Bytes(), &order); err != nil {
+		return nil, fmt.Errorf("open sender: read order: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	s := &sender{script: newScript(order.Script)}
+	var err error
+	if kind == Device {
+		s.master, err = openDevice(ctx, order, s.script)
+	} else {
+		s.master, err = openPion(ctx, order, s.script, kind == PionSHA1)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open sender: %w", err)
+	}
+	return s, nil
+}
+
+func (o *Order) roots() (*x509.CertPool, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(o.CA) {
+		return nil, errors.New("read order: it holds no certificate of the service")
+	}
+	return roots, nil
+}
+
+// address is empty: viewers find a sender through its channel.
+func (s *sender) address() Address { return Address{} }
+
+func (s *sender) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWait)
+	defer cancel()
+	return s.master.stop(ctx)
+}
+
+func (s *sender) streaming() (int, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	return s.master.streaming(ctx)
+}
+
+// play plays the script for a span of time written as in Go.
+func (s *sender) play(span string) error {
+	d, err := time.ParseDuration(span)
+	if err != nil {
+		return fmt.Errorf("play: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d+playExtra)
+	defer cancel()
+	if err := s.script.play(ctx, d); err != nil {
+		return fmt.Errorf("play: %w", err)
+	}
+	time.Sleep(calmAfter)
+	return nil
+}
+
+// camera is our device.
+type camera struct{ *device.Device }
+
+func openDevice(ctx context.Context, order Order, s *script) (master, error) {
+	roots, err := order.roots()
+	if err != nil {
+		return nil, err
+	}
+	d, err := device.Start(device.Config{
+		Channel: order.Channel, Region: order.Region, ControlPlane: order.ControlPlane, RootCAs: roots,
+		Credentials: aws.Static(order.Credentials.AccessKeyID, order.Credentials.SecretAccessKey, order.Credentials.SessionToken),
+		Source:      s, ViewersMax: max(order.Viewers, 1), ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	again := time.NewTicker(readyEvery)
+	defer again.Stop()
+	for d.Ready(ctx) != nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("await device: %w", ctx.Err()), d.Stop(context.WithoutCancel(ctx)))
+		}
+	}
+	return camera{d}, nil
+}
+
+func (c camera) stop(ctx context.Context) error { return c.Stop(ctx) }
+
+func (c camera) streaming(ctx context.Context) (viewers int, err error) {
+	census, err := c.Census(ctx)
+	for _, v := range census.Viewers {
+		if v.State == "streaming" {
+			viewers++
+		}
+	}
+	return viewers, err
+}
