@@ -44,6 +44,9 @@ type AccessUnit struct {
 	Captured time.Time     // when the picture was taken, on this machine's clock
 }
 
+// FrameLane marks what travels in a mailbox's frame lane.
+func (*AccessUnit) FrameLane() {}
+
 // Frame is an access unit packetised once for every viewer that negotiated its format.
 //
 // Path: fanout -> viewer

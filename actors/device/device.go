@@ -1,7 +1,8 @@
 // Package device is the camera's side: a tree of actors that keeps a signaling channel open as its
 // master and sends one encoded stream to every viewer that asks.
 //
-// The way of a frame:  source (edge) -> encoder -> fanout -> viewer -> peer connection.
+// The way of a frame:  source (edge) -> encoder -> fanout -> viewer -> peer connection, all of it on the
+// source's thread, one viewer after the other; only a write that can block (TURN over TCP) has an edge.
 // The way of an offer: websocket (edge) -> session -> viewers -> viewer, and the answer back to session.
 // What session and viewer need of others is published to them: credentials -> session, gatherer;
 // gatherer -> session, viewers. A fault in signaling, credentials, ICE configuration or the source
@@ -151,16 +152,24 @@ type parts struct {
 	metrics *metrics
 }
 
+// unitsLane bounds the units that wait for encoder and for fan-out, which is none as a rule: they are
+// handled on the source's thread.
+const unitsLane = 16
+
 // newRoot declares the children in the order in which they start: consumers first, so that whatever
 // a later one publishes finds everybody.
 func newRoot(p *parts, door *admin.Server) actor.Actor {
 	child := func(name string, control int, make func() actor.Actor) actors.Spec {
 		return actors.Spec{Name: name, Lanes: actors.Lanes{Control: control}, New: make}
 	}
+	onTheWay := func(s actors.Spec) actors.Spec { // of a frame
+		s.Lanes.Frames, s.Lanes.Inline = unitsLane, true
+		return s
+	}
 	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys,
 		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
-		child("fanout", 256, func() actor.Actor { return newFanout(p) }),
-		child("encoder", 32, func() actor.Actor { return newEncoder(p) }),
+		onTheWay(child("fanout", 256, func() actor.Actor { return newFanout(p) })),
+		onTheWay(child("encoder", 32, func() actor.Actor { return newEncoder(p) })),
 		child("session", 256, func() actor.Actor { return newSession(p) }),
 		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
 		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),

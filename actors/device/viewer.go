@@ -35,7 +35,8 @@ type viewer struct {
 	stream   *stream
 	status   messages.ViewerStatus
 	phases   messages.Phases
-	reported sample // for the bitrate in the status
+	told     time.Time // last report to the parent: frames are the clock, a timer would wake up for nothing
+	reported sample    // for the bitrate in the status
 }
 
 // The states of a viewer, as /sessions names them.
@@ -92,8 +93,6 @@ func (v *viewer) Receive(ctx actor.Context) {
 		v.onPeerGone(ctx, msg)
 	case *paceDue:
 		v.onPaceDue(ctx)
-	case *statusDue:
-		v.onStatusDue(ctx)
 	case *tooLate:
 		v.end(ctx, errors.New("not streaming in time"))
 	case *actors.EdgeEnded:
@@ -212,7 +211,6 @@ func (v *viewer) onPeerConnected(ctx actor.Context, msg *messages.PeerConnected)
 	v.status.Pair = msg.Pair
 	v.enter(ctx, viewerStreaming)
 	ctx.Request(v.sys.PID(pathFanout), &messages.Subscribe{})
-	v.edges.After(statusEvery, &statusDue{})
 }
 
 // onRollCall: a fan-out that has just started does not know its viewers.
@@ -236,6 +234,9 @@ func (v *viewer) onFrame(ctx actor.Context, msg *messages.Frame) {
 	}
 	v.stream.take(msg)
 	v.sendDue(ctx)
+	if time.Since(v.told) >= statusEvery {
+		v.report(ctx)
+	}
 }
 
 // onPaceDue sends the next share of a backlog and comes back for the rest.
@@ -306,16 +307,10 @@ func (v *viewer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 	v.end(ctx, msg.Err)
 }
 
-func (v *viewer) onStatusDue(ctx actor.Context) {
-	v.report(ctx)
-	v.edges.After(statusEvery, &statusDue{})
-}
-
 type answered struct {
 	peer   *rtc.Peer
 	answer string
 }
 
 type paceDue struct{}
-type statusDue struct{}
 type tooLate struct{}

@@ -20,6 +20,7 @@ type sample struct {
 }
 
 func (v *viewer) report(ctx actor.Context) {
+	v.told = time.Now()
 	status := v.status
 	status.Phases = make(map[string]float64, len(v.phases))
 	for name, took := range v.phases {

@@ -123,7 +123,7 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 	epoch, servers := v.epoch, v.servers
 	pid, err := v.sys.Spawn(ctx, actors.Spec{
 		Name: fmt.Sprintf("viewer-%s-%d", clientID, epoch), Kind: "viewer",
-		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane},
+		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane, Inline: true},
 		New:   func() actor.Actor { return newViewer(v.parts, clientID, epoch, servers) },
 	})
 	if err != nil {

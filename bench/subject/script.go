@@ -37,6 +37,7 @@ var parameterSets = []byte("\x00\x00\x00\x01\x67\x42\xc0\x1f\xda\x01\x40\x16\xec
 type script struct {
 	Script
 	key, other, sound []byte
+	pinned            bool // waits as our sources do, on a thread of its own; else with a timer, as pion's examples do
 	orders            chan time.Duration
 	played            chan struct{}
 
@@ -45,13 +46,13 @@ type script struct {
 
 var _ media.Source = (*script)(nil)
 
-func newScript(s Script) *script {
+func newScript(s Script, pinned bool) *script {
 	sound := filler(s.Opus)
 	if s.Opus > 0 {
 		sound[0] = opusTOC
 	}
 	return &script{
-		Script: s, sound: sound, orders: make(chan time.Duration), played: make(chan struct{}),
+		Script: s, sound: sound, pinned: pinned, orders: make(chan time.Duration), played: make(chan struct{}),
 		key: picture(parameterSets, 0x65, s.KeyBytes, s.Slices), other: picture(nil, 0x41, s.Bytes, s.Slices),
 	}
 }
@@ -124,8 +125,8 @@ func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 
 // walk emits what is due within d from now.
 func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emit func(*messages.AccessUnit) error) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	wait, done := s.waiter()
+	defer done()
 	start := time.Now()
 	video, audio := time.Duration(0), time.Duration(0)
 	if s.Opus == 0 {
@@ -133,11 +134,8 @@ func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emi
 	}
 	for video < d || audio < d {
 		due := start.Add(min(video, audio))
-		timer.Reset(time.Until(due))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := wait(ctx, due); err != nil {
+			return err
 		}
 		var err error
 		if audio < video {
@@ -154,6 +152,24 @@ func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emi
 		}
 	}
 	return nil
+}
+
+// waiter returns how the script waits until something is due.
+func (s *script) waiter() (wait func(context.Context, time.Time) error, done func()) {
+	if s.pinned {
+		pacer := media.NewPacer()
+		return pacer.Wait, pacer.Close
+	}
+	timer := time.NewTimer(0)
+	return func(ctx context.Context, due time.Time) error {
+		timer.Reset(time.Until(due))
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, func() { timer.Stop() }
 }
 
 // show emits the pictures of one instant.

@@ -54,7 +54,7 @@ func openSender(kind string, lines *bufio.Scanner) (server, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
-	s := &sender{script: newScript(order.Script)}
+	s := &sender{script: newScript(order.Script, kind == Device)}
 	var err error
 	if kind == Device {
 		s.master, err = openDevice(ctx, order, s.script)
@@ -113,6 +113,7 @@ func openDevice(ctx context.Context, order Order, s *script) (master, error) {
 	if err != nil {
 		return nil, err
 	}
+	device.UseProcessors(device.ProcessorsDefault) // as the daemon
 	d, err := device.Start(device.Config{
 		Channel: order.Channel, Region: order.Region, ControlPlane: order.ControlPlane, RootCAs: roots,
 		Credentials: aws.Static(order.Credentials.AccessKeyID, order.Credentials.SecretAccessKey, order.Credentials.SessionToken),

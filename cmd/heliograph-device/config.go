@@ -33,7 +33,8 @@ type config struct {
 	TWCC        bool   `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
 	Pacing      bool   `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
 
-	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none" group:"Operation"`
+	Processors   int    `flag:"processors" env:"HELIOGRAPH_PROCESSORS" default:"1" help:"threads that run at the same time; one costs least, 0 = all there are" group:"Operation"`
+	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none"`
 	PrintMetrics bool   `flag:"print-metrics" env:"METRIC_PRINT_ENABLED" default:"false" help:"print every viewer's setup phases as a table"`
 	LogLevel     string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
 	LogFormat    string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
@@ -41,8 +42,11 @@ type config struct {
 
 // device turns the settings into the device's configuration.
 func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, error) {
-	if c.Channel == "" {
+	switch {
+	case c.Channel == "":
 		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
+	case c.Processors < 0:
+		return device.Config{}, errors.New("--processors must be 1 or more, or 0 for all there are")
 	}
 	source, err := openSource(c.Source)
 	if err != nil {

@@ -42,6 +42,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	device.UseProcessors(s.Processors)
 	d, err := device.Start(cfg)
 	if err != nil {
 		return err

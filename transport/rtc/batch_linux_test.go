@@ -142,23 +142,27 @@ func TestBatchHoldsOneSizeAndOneDestination(t *testing.T) {
 func TestSocketClosesUnderItsUsers(t *testing.T) {
 	s, err := listenUDP(netip.MustParseAddrPort("127.0.0.1:0"), newSending())
 	must(t, err)
+	nowhere, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	defer nowhere.Close()
 	ended := make(chan error, 2)
 	go func() {
 		_, _, err := s.ReadFrom(make([]byte, 100))
 		ended <- err
 	}()
+	sending := make(chan struct{})
 	go func() {
-		for {
-			if _, err := s.WriteTo([]byte{1}, s.LocalAddr().(*net.UDPAddr)); err != nil {
+		for i := 0; ; i++ {
+			if _, err := s.WriteTo([]byte{1}, nowhere.LocalAddr()); err != nil {
 				ended <- err
 				return
 			}
-			if s.isEnding() {
-				ended <- nil
-				return
+			if i == 0 {
+				close(sending)
 			}
 		}
 	}()
+	wait(t, sending, "the writer")
 	must(t, s.Close())
 	must(t, s.Close())
 	wait(t, ended, "the reader and the writer")

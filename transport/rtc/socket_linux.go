@@ -1,9 +1,9 @@
 package rtc
 
-// One UDP socket that the peers share, outside of Go's poller. A thread blocks in recvfrom; sends go
-// straight to the descriptor and never wait. Through the poller every send that frees buffer space
-// wakes it up again, which on a quiet device costs more than the sends themselves (performance.md,
-// "The C programs on the same machine").
+// One UDP socket that the peers share. Go's poller, as it is, hears of every send that frees buffer
+// space, and wakes up a thread for it: on a quiet device that costs more than the sends themselves
+// (performance.md, "The C programs on the same machine"). So the poller watches an epoll set of ours,
+// which knows of incoming datagrams alone (epoll(7) sets nest). Sends never wait.
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +22,12 @@ type udpSocket struct {
 	local *net.UDPAddr
 	out   *sending
 
-	use    sync.RWMutex // held for reading while fd is in use, for writing to close it
+	set   *os.File        // the epoll set
+	ready syscall.RawConn // of the set: waits until there is something to read
+
+	use    sync.RWMutex // held for reading while fd sends, for writing to close it
 	fd     int
-	closed bool // guarded by use; set before fd is closed
-	ending chan struct{}
-	once   sync.Once
+	closed bool
 }
 
 func listenUDP(addr netip.AddrPort, out *sending) (*udpSocket, error) {
@@ -33,15 +35,32 @@ func listenUDP(addr netip.AddrPort, out *sending) (*udpSocket, error) {
 	if addr.Addr().Is4() {
 		family = unix.AF_INET
 	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &udpSocket{fd: fd, out: out, ending: make(chan struct{})}
-	if err := s.bind(addr); err != nil {
-		return nil, errors.Join(err, unix.Close(fd))
+	s := &udpSocket{fd: fd, out: out}
+	if err := errors.Join(s.bind(addr), s.watch()); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// watch makes the set and hands it to Go's poller.
+func (s *udpSocket) watch() error {
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := unix.SetNonblock(set, true); err != nil { // what os.NewFile takes for "can be polled"
+		return errors.Join(os.NewSyscallError("fcntl", err), unix.Close(set))
+	}
+	s.set = os.NewFile(uintptr(set), "UDP socket's epoll set")
+	if err := unix.EpollCtl(set, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)}); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	s.ready, err = s.set.SyscallConn()
+	return err
 }
 
 func (s *udpSocket) bind(addr netip.AddrPort) error {
@@ -75,34 +94,20 @@ func addrPort(a unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// ReadFromAddrPort blocks until a datagram comes or the socket is closed.
-func (s *udpSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	s.use.RLock()
-	defer s.use.RUnlock()
-	for {
-		if s.isEnding() {
-			return 0, netip.AddrPort{}, net.ErrClosed
-		}
-		n, from, err := unix.Recvfrom(s.fd, b, 0)
-		switch {
-		case s.isEnding():
-			return 0, netip.AddrPort{}, net.ErrClosed
-		case err == nil:
-			return n, addrPort(from), nil
-		case err == unix.EINTR || err == unix.ECONNREFUSED: // the latter tells of an earlier send
-		default:
-			return 0, netip.AddrPort{}, os.NewSyscallError("recvfrom", err)
-		}
+// ReadFromAddrPort waits for a datagram, or for Close.
+func (s *udpSocket) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, err error) {
+	var sender unix.Sockaddr
+	closed := s.ready.Read(func(uintptr) bool {
+		n, sender, err = unix.Recvfrom(s.fd, b, 0)
+		return err != unix.EAGAIN && err != unix.EINTR
+	})
+	switch {
+	case closed != nil:
+		return 0, netip.AddrPort{}, net.ErrClosed
+	case err != nil:
+		return 0, netip.AddrPort{}, os.NewSyscallError("recvfrom", err)
 	}
-}
-
-func (s *udpSocket) isEnding() bool {
-	select {
-	case <-s.ending:
-		return true
-	default:
-		return false
-	}
+	return n, addrPort(sender), nil
 }
 
 // WriteToAddrPort collects the packet into its viewer's open batch, or sends it now.
@@ -136,16 +141,16 @@ func (s *udpSocket) sendSegments(a *arena, segment int, to netip.AddrPort) error
 
 // Close releases the reader and waits until nobody uses the descriptor any more.
 func (s *udpSocket) Close() error {
-	var err error
-	s.once.Do(func() {
-		close(s.ending)
-		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // fails on an unconnected socket, and wakes the reader all the same
-		s.use.Lock()
-		defer s.use.Unlock()
-		s.closed = true
-		err = os.NewSyscallError("close", unix.Close(s.fd))
-	})
-	return err
+	s.use.Lock()
+	defer s.use.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.set != nil {
+		_ = s.set.Close() // waits until the reader has left
+	}
+	return os.NewSyscallError("close", unix.Close(s.fd))
 }
 
 // ReadFrom and WriteTo make it a net.PacketConn; pion uses the methods above.
