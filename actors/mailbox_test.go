@@ -338,15 +338,15 @@ func (d *thread) run() {
 	}
 }
 
-// handler is a recorder with a say in what happens.
-type handler struct {
+// scripted is a recorder with a say in what happens.
+type scripted struct {
 	discard
 	user   func(any)
 	system func(any)
 }
 
-func (h *handler) InvokeUserMessage(msg any)   { h.user(msg) }
-func (h *handler) InvokeSystemMessage(msg any) { h.system(msg) }
+func (h *scripted) InvokeUserMessage(msg any)   { h.user(msg) }
+func (h *scripted) InvokeSystemMessage(msg any) { h.system(msg) }
 
 // An idle actor with inline frames handles them before the sender goes on, and nothing else.
 func TestInlineFramesRunOnTheSendersThread(t *testing.T) {
@@ -354,7 +354,7 @@ func TestInlineFramesRunOnTheSendersThread(t *testing.T) {
 	box := newMailbox(sys, "inline", sys.kindOf("inline"), Lanes{Control: 8, Frames: 2, Inline: true})
 	var seen []any
 	threads := &thread{}
-	h := &handler{system: func(msg any) { seen = append(seen, msg) }}
+	h := &scripted{system: func(msg any) { seen = append(seen, msg) }}
 	h.user = func(msg any) {
 		seen = append(seen, msg)
 		switch msg {
