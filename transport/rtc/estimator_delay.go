@@ -115,9 +115,10 @@ const (
 	trendGain      = 4.0
 	trendGroupsMax = 60
 
-	// The threshold and how it follows the trend, up and down, per ms: draft 5.4 and table 1
-	// (del_var_th 12.5 ms, K_u 0.01, K_d 0.00018, 6 to 600, 15 above it ignored as an outlier);
-	// libwebrtc has other gains, 0.0087 and 0.039, and follows for at most 100 ms between two groups.
+	// The threshold and how it follows the trend, up and down, for each ms: draft 5.4 (from 12.5 ms, 6 to
+	// 600, what is 15 above it is an outlier). The gains are libwebrtc's, which follows for at most 100 ms
+	// between two groups. The draft's, 0.01 and 0.00018, leave the threshold high for seconds after the
+	// capacity has fallen, so that the next queue is not seen.
 	thresholdStart   = 12.5
 	thresholdMin     = 6.0
 	thresholdMax     = 600.0

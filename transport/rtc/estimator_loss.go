@@ -19,8 +19,8 @@ const (
 	lossStepMax    = time.Second
 
 	// lossPacketsMin is how many packets say what the loss is. libwebrtc, send_side_bandwidth_estimation:
-	// 20, where one window of a hundred is over lossHigh by chance at 2 % loss. With 50 it is one of
-	// 2000.
+	// 20, where one window of 140 is over lossHigh by chance at 2 % loss. With 50 it is one of
+	// 2100.
 	lossPacketsMin = 50
 
 	// lossReduceInterval and a round trip pass between two reductions. libwebrtc,
