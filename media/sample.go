@@ -88,6 +88,9 @@ func (s *Sample) Name() string { return "sample" }
 // RequestKeyFrame implements Source: the loop cannot make one; the next is two seconds away at most.
 func (s *Sample) RequestKeyFrame() bool { return false }
 
+// RequestBitrate implements Source: the loop is what it is.
+func (s *Sample) RequestBitrate(int) bool { return false }
+
 // Skipped returns how many units were left out because emit was too slow.
 func (s *Sample) Skipped() uint64 { return s.skipped.Load() }
 

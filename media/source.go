@@ -19,6 +19,10 @@ type Source interface {
 	// RequestKeyFrame asks for a key frame soon; false when this source cannot make one on demand.
 	RequestKeyFrame() bool
 
+	// RequestBitrate asks for so many bits per second of video from now on, 0 for what the source
+	// makes when nobody asks; false when it cannot change.
+	RequestBitrate(bps int) bool
+
 	// Name says what the source is, for logs and metrics.
 	Name() string
 }

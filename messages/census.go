@@ -17,6 +17,11 @@ type ViewerStatus struct {
 	BytesSent      uint64             `json:"bytes_sent"`
 	BitrateBps     uint64             `json:"bitrate_bps"`
 	FramesDropped  uint64             `json:"frames_dropped"`
+	FramesShed     uint64             `json:"frames_shed"`     // of the dropped: for want of bandwidth
+	EstimateBps    int                `json:"estimate_bps"`    // what the path carries; 0: not known
+	Limited        bool               `json:"limited"`         // the path has shown a limit
+	Loss           float64            `json:"loss"`            // share of the packets
+	RoundTrip      float64            `json:"round_trip_s"`    // 0: not known
 	PacketsResent  uint64             `json:"packets_resent"`  // on the viewer's NACKs
 	ResendsRefused uint64             `json:"resends_refused"` // asked for too late, or too often
 	AudioReceived  uint64             `json:"audio_packets_received"`

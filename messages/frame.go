@@ -39,6 +39,7 @@ type AccessUnit struct {
 	Codec    Codec
 	Data     []byte        // video: Annex-B with start codes; audio: one Opus packet
 	KeyFrame bool          // video: decodable without earlier pictures, parameter sets included
+	Spare    bool          // video: no other picture refers to it
 	PTS      time.Duration // media time since the source began; never goes back within a track
 	Duration time.Duration // time until the next unit of the track
 	Captured time.Time     // when the picture was taken, on this machine's clock
@@ -81,4 +82,15 @@ type RollCall struct{}
 // KeyFrameWish asks the source for a key frame; wishes of many viewers are merged into one.
 //
 // Path: viewer -> encoder
+// Path: fanout -> encoder
 type KeyFrameWish struct{}
+
+// ViewerEstimate says what the path to a viewer carries; a viewer sends it at least once a second.
+//
+// Path: viewer -> encoder
+type ViewerEstimate struct {
+	ClientID string
+	Epoch    uint64
+	Bps      int  // sound included
+	Limited  bool // the path has shown a limit
+}

@@ -12,8 +12,9 @@ import (
 )
 
 // encoder owns the source, which runs in an edge, and passes each access unit to the fan-out. Many
-// viewers' wishes for a key frame become one. A source that ends is started again, with back-off;
-// the viewers stay: to them its times go on, and it begins with a key frame.
+// viewers' wishes for a key frame become one, and what their paths carry becomes one bitrate
+// (bitrate.go). A source that ends is started again, with back-off; the viewers stay: to them its
+// times go on, and it begins with a key frame.
 type encoder struct {
 	*parts
 	edges    *actors.Edges
@@ -23,13 +24,14 @@ type encoder struct {
 	needKey  bool          // since its present start no key frame has come
 	wishedAt time.Time     // when the source was last asked for a key frame
 	passed   [2]uint64     // units of each track
+	bitrate  *bitrate
 }
 
 // keyFrameWishEvery bounds how often the source is asked: one key frame answers every wish that
 // came while it was on its way.
 const keyFrameWishEvery = 300 * time.Millisecond
 
-func newEncoder(p *parts) *encoder { return &encoder{parts: p} }
+func newEncoder(p *parts) *encoder { return &encoder{parts: p, bitrate: newBitrate()} }
 
 // Receive implements actor.Actor.
 func (n *encoder) Receive(ctx actor.Context) {
@@ -43,6 +45,8 @@ func (n *encoder) Receive(ctx actor.Context) {
 		n.onUnit(ctx, msg)
 	case *messages.KeyFrameWish:
 		n.onKeyFrameWish()
+	case *messages.ViewerEstimate:
+		n.onEstimate(msg)
 	case *actors.EdgeEnded:
 		n.onSourceEnded(msg)
 	case *refreshDue:
@@ -90,6 +94,15 @@ func (n *encoder) onKeyFrameWish() {
 	if n.cfg.Source.RequestKeyFrame() {
 		n.metrics.keyFramesAsked.Inc()
 	}
+}
+
+func (n *encoder) onEstimate(msg *messages.ViewerEstimate) {
+	bps, ask := n.bitrate.heard(msg, time.Now())
+	if !ask || !n.cfg.Source.RequestBitrate(bps) {
+		return
+	}
+	n.metrics.bitrateAsked.Set(float64(bps))
+	n.sys.Log().Debug("asked the source for a bitrate", zap.Int("bps", bps))
 }
 
 func (n *encoder) onSourceEnded(msg *actors.EdgeEnded) {

@@ -17,10 +17,13 @@ type script struct {
 	units  []*messages.AccessUnit
 	starts int
 	wishes int
+	asked  []int
 }
 
 func (s *script) Name() string          { return "script" }
 func (s *script) RequestKeyFrame() bool { s.wishes++; return true }
+
+func (s *script) RequestBitrate(bps int) bool { s.asked = append(s.asked, bps); return true }
 func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
 	s.starts++
 	for _, u := range s.units {

@@ -1,6 +1,8 @@
 package device
 
 import (
+	"time"
+
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/zap"
 
@@ -24,6 +26,9 @@ type fanout struct {
 const (
 	groupFramesMax = 600
 	groupBytesMax  = 8 << 20
+	// groupYoungMax is how old a group may be to begin with. Of an older one the viewer gets what there
+	// is, and a source that can is asked for a key frame, which overtakes the rest of it.
+	groupYoungMax = 500 * time.Millisecond
 	// rtpPayloadBytesMax leaves room for the RTP header with extensions, the SRTP tag, and TURN's
 	// channel header within an IPv6 packet of 1280 bytes, the least every path carries (RFC 8200, 5).
 	rtpPayloadBytesMax = 1150
@@ -86,4 +91,9 @@ func (f *fanout) onSubscribe(ctx actor.Context) {
 	f.subscribers[viewer.Id] = viewer
 	ctx.Watch(viewer)
 	ctx.Send(viewer, &messages.CatchUp{Frames: f.group[:len(f.group):len(f.group)]})
+	if len(f.group) == 0 || f.newest().Sub(f.group[0].Unit.Captured) > groupYoungMax {
+		ctx.Send(f.sys.PID(pathEncoder), &messages.KeyFrameWish{})
+	}
 }
+
+func (f *fanout) newest() time.Time { return f.group[len(f.group)-1].Unit.Captured }

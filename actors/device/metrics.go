@@ -31,6 +31,7 @@ type metrics struct {
 	groupsLetGo      prometheus.Counter
 	wishesMerged     prometheus.Counter
 	keyFramesAsked   prometheus.Counter
+	bitrateAsked     prometheus.Gauge
 }
 
 func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
@@ -61,10 +62,13 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
 		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
 		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
+		bitrateAsked: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
+		}),
 	}
 	m.registry.MustRegister(newSentCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
-		m.keyFramesAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.sessionState(stateIdle)
 	return m
 }

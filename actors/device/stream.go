@@ -7,29 +7,30 @@ import (
 )
 
 // stream decides which frames one viewer gets, and when. It lets no frame through whose references
-// the viewer lacks: after a gap in the numbers, and before the first key frame, it drops video until
-// the next key frame. The group of pictures that a new viewer catches up with is paced, and its
-// times are squeezed before the live edge, so that the player does not keep the group's age as delay.
+// the viewer lacks: after a gap in the numbers, after it shed one, and before the first key frame, it
+// drops video until the next key frame. The group of pictures that a new viewer catches up with is
+// paced, and its times are squeezed before the live edge, so that the player does not keep the
+// group's age as delay.
 //
-// frames -> take -> backlog -> send -> peer. The viewer owns it; it never blocks longer than a write.
+// frames -> take -> backlog -> next -> the peer -> wrote. The viewer owns it.
 type stream struct {
-	peer    frameWriter
-	backlog []due
-	waiting bool // a paceDue is on its way
+	now      func() time.Time
+	backlog  []due
+	underway int  // payloads of the first of the backlog that are being written; 0: none
+	waiting  bool // a paceDue is on its way
+	turn     int  // packets that may still go out before the pace asks for a rest
+	turnSize int  // bytes that have, since the last rest
 
 	needKey   bool             // video is dropped until the next key frame
 	nextVideo uint64           // number of the video frame that continues the stream
 	sentPTS   [2]time.Duration // per track, to keep times rising
 	began     bool             // a catch-up has been given (perhaps an empty one)
+	shedding  shedding
 	packets   uint64
 	bytes     uint64
 	frames    [2]uint64
-	dropped   uint64
-}
-
-// frameWriter is the peer, as far as a stream needs it.
-type frameWriter interface {
-	WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error)
+	dropped   uint64 // of them shed for want of bandwidth:
+	shed      uint64
 }
 
 // due is a frame with the time it is to be sent under.
@@ -38,6 +39,24 @@ type due struct {
 	sent  int // payloads that have gone out
 	pts   time.Duration
 	live  bool
+	taken time.Time
+}
+
+// late tells that the peer does not take what it is sent.
+func (d *due) late(now time.Time) bool {
+	limit := backlogAgeMax
+	if !d.live {
+		limit = catchUpAgeMax
+	}
+	return now.Sub(d.taken) > limit
+}
+
+// part is what is to be written next: so many payloads of a frame.
+type part struct {
+	frame   *messages.Frame
+	from, n int
+	pts     time.Duration
+	live    bool
 }
 
 // The pace of what does not go out at once, key frames and catch-ups: 16 packets a millisecond
@@ -47,23 +66,42 @@ const (
 	pacePackets   = 32
 	catchUpStep   = time.Millisecond // between the times of two frames of a catch-up
 	backlogMax    = 1024             // frames; a group and what came while it was sent
+	backlogAgeMax = time.Second      // of a live frame that waits to go out
+	catchUpAgeMax = 3 * time.Second  // of one of a catch-up
 	timeStepLeast = 100 * time.Microsecond
 )
 
-func newStream(peer frameWriter) *stream { return &stream{peer: peer, needKey: true} }
+func newStream() *stream {
+	s := &stream{now: time.Now, needKey: true}
+	s.rested()
+	return s
+}
+
+// rested begins a turn.
+func (s *stream) rested() { s.turn, s.turnSize = s.shedding.burst(), 0 }
 
 // begin starts, or starts again, with the current group of pictures.
 func (s *stream) begin(group []*messages.Frame) {
-	s.dropped += uint64(len(s.backlog))
-	s.backlog, s.needKey, s.began = nil, true, true
+	s.drop()
+	s.began = true
 	for i, frame := range group {
 		edge := group[len(group)-1].Unit.PTS
 		s.takeVideo(frame, edge-time.Duration(len(group)-1-i)*catchUpStep, false)
 	}
 }
 
+// drop lets the backlog go, but for what is being written: the viewer needs a key frame then.
+func (s *stream) drop() {
+	keep := min(s.underway, 1)
+	s.dropped += uint64(len(s.backlog) - keep)
+	s.backlog, s.needKey = s.backlog[:keep:keep], true
+}
+
 // take accepts a live frame.
 func (s *stream) take(frame *messages.Frame) {
+	if first := min(s.underway, 1); len(s.backlog) > first && s.backlog[first].late(s.now()) {
+		s.drop()
+	}
 	switch {
 	case !s.began:
 		s.dropped++
@@ -82,8 +120,40 @@ func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool) 
 		s.dropped++
 		return
 	}
-	s.needKey, s.nextVideo = false, frame.Seq+1
+	s.nextVideo = frame.Seq + 1
+	if live && s.sheds(frame) {
+		return
+	}
+	if live && frame.Unit.KeyFrame {
+		s.overtake()
+	}
+	s.needKey = false
 	s.queue(due{frame: frame, pts: pts, live: live})
+}
+
+// overtake drops what is left of a catch-up: a key frame has come that makes it needless.
+func (s *stream) overtake() {
+	kept := s.backlog[:0]
+	for i, d := range s.backlog {
+		if d.live || d.sent > 0 || i == 0 && s.underway > 0 {
+			kept = append(kept, d)
+		}
+	}
+	s.dropped += uint64(len(s.backlog) - len(kept))
+	clear(s.backlog[len(kept):])
+	s.backlog = kept
+}
+
+// sheds drops a frame that the viewer's path has no room for.
+func (s *stream) sheds(frame *messages.Frame) bool {
+	verdict := s.shedding.judge(frame, s.now())
+	if verdict == send {
+		return false
+	}
+	s.needKey = s.needKey || verdict == shedMore
+	s.shed++
+	s.dropped++
+	return true
 }
 
 func (s *stream) queue(d due) {
@@ -92,42 +162,50 @@ func (s *stream) queue(d due) {
 		s.needKey = true
 		return
 	}
+	d.taken = s.now()
 	s.backlog = append(s.backlog, d)
 }
 
-// send writes what the pace allows now; what stays in the backlog is for the next time. Audio and
-// live frames that find nothing ahead of them go out at once.
-func (s *stream) send() error {
-	for budget := pacePackets; len(s.backlog) > 0 && budget > 0; {
-		next := &s.backlog[0]
-		n := min(budget, len(next.frame.Payloads)-next.sent)
-		if err := s.write(next, n); err != nil {
-			return err
-		}
-		if budget -= n; next.sent == len(next.frame.Payloads) {
-			*next = due{}
-			s.backlog = s.backlog[1:]
-		}
+// next returns what is to be written now. There is nothing while a part is being written, and while
+// the pace asks for a rest: rest then tells how long.
+func (s *stream) next() (p part, rest time.Duration, ok bool) {
+	switch {
+	case s.underway > 0 || len(s.backlog) == 0:
+		return part{}, 0, false
+	case s.turn <= 0:
+		rest = s.shedding.pause(s.turnSize)
+		s.rested()
+		return part{}, rest, false
 	}
-	return nil
-}
-
-// write sends the next n payloads of a frame.
-func (s *stream) write(d *due, n int) error {
+	d := &s.backlog[0]
 	track := d.frame.Unit.Track
 	if d.sent == 0 && s.frames[track] > 0 {
 		d.pts = max(d.pts, s.sentPTS[track]+timeStepLeast)
 	}
-	packets, bytes, err := s.peer.WriteFrame(d.frame, d.sent, n, d.pts, d.live)
-	if err != nil {
-		return err
-	}
-	d.sent += n
+	s.underway = min(s.turn, len(d.frame.Payloads)-d.sent)
+	return part{d.frame, d.sent, s.underway, d.pts, d.live}, 0, true
+}
+
+// wrote takes note of what went out of the part that next gave.
+func (s *stream) wrote(packets, bytes int) {
+	d := &s.backlog[0]
+	track := d.frame.Unit.Track
+	d.sent += s.underway
+	s.turn -= s.underway
+	s.turnSize += bytes
+	s.underway = 0
 	s.packets += uint64(packets)
 	s.bytes += uint64(bytes)
-	if packets > 0 && d.sent == len(d.frame.Payloads) {
+	s.shedding.sent(bytes)
+	if d.sent < len(d.frame.Payloads) {
+		return
+	}
+	if packets > 0 {
 		s.sentPTS[track] = d.pts
 		s.frames[track]++
 	}
-	return nil
+	*d = due{}
+	if s.backlog = s.backlog[1:]; len(s.backlog) == 0 {
+		s.rested()
+	}
 }

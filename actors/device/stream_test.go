@@ -1,24 +1,55 @@
 package device
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 )
 
-// written is a peer that records what it was given.
-type written struct {
-	frames  []due
-	packets int
+// recorded is a stream with what it has written.
+type recorded struct {
+	*stream
+	t      *testing.T
+	clock  time.Time
+	frames []part // in order, the first part of each
+	parts  []part
 }
 
-func (w *written) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (int, int, error) {
-	n := min(packetsMax, len(f.Payloads)-from)
-	if w.packets += n; from == 0 {
-		w.frames = append(w.frames, due{frame: f, pts: pts, live: live})
+func newRecorded(t *testing.T) *recorded {
+	r := &recorded{stream: newStream(), t: t, clock: time.Unix(1_700_000_000, 0)}
+	r.now = func() time.Time { return r.clock }
+	return r
+}
+
+// write writes what is due until the pace asks for a rest, which it returns, or nothing is left.
+func (r *recorded) write() (rest time.Duration) {
+	for {
+		p, rest, ok := r.next()
+		if !ok {
+			return rest
+		}
+		if r.parts = append(r.parts, p); p.from == 0 {
+			r.frames = append(r.frames, p)
+		}
+		r.wrote(p.n, p.n*packetBytes)
 	}
-	return n, 100, nil
+}
+
+// flush writes all, and lets the time pass that it takes.
+func (r *recorded) flush() {
+	for len(r.backlog) > 0 {
+		r.clock = r.clock.Add(r.write())
+	}
+}
+
+func (r *recorded) seqs() []uint64 {
+	var s []uint64
+	for _, p := range r.frames {
+		s = append(s, p.frame.Seq)
+	}
+	return s
 }
 
 func videoFrame(seq uint64, key bool) *messages.Frame {
@@ -33,67 +64,44 @@ func group(from, to uint64) []*messages.Frame {
 	return frames
 }
 
-func seqs(frames []due) []uint64 {
-	var s []uint64
-	for _, d := range frames {
-		s = append(s, d.frame.Seq)
-	}
-	return s
-}
-
 func TestCatchUpIsSqueezedBeforeTheLiveEdge(t *testing.T) {
-	peer := &written{}
-	s := newStream(peer)
+	s := newRecorded(t)
 	s.begin(group(100, 159))
-	for len(s.backlog) > 0 {
-		if err := s.send(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.flush()
 	s.take(videoFrame(160, false))
-	if err := s.send(); err != nil {
-		t.Fatal(err)
+	s.flush()
+	if len(s.frames) != 61 || s.dropped != 0 {
+		t.Fatalf("wrote %d frames, dropped %d", len(s.frames), s.dropped)
 	}
-	if len(peer.frames) != 61 || s.dropped != 0 {
-		t.Fatalf("wrote %d frames, dropped %d", len(peer.frames), s.dropped)
-	}
-	first, edge, live := peer.frames[0], peer.frames[59], peer.frames[60]
+	first, edge, live := s.frames[0], s.frames[59], s.frames[60]
 	if !first.frame.Unit.KeyFrame || edge.pts-first.pts != 59*catchUpStep || edge.pts != edge.frame.Unit.PTS {
 		t.Fatalf("catch-up from %v to %v", first.pts, edge.pts)
 	}
 	if live.pts != live.frame.Unit.PTS || !live.live || first.live {
 		t.Fatalf("live frame at %v, stamped %v, catch-up stamped %v", live.pts, live.live, first.live)
 	}
-	for i := 1; i < len(peer.frames); i++ {
-		if peer.frames[i].pts <= peer.frames[i-1].pts {
+	for i := 1; i < len(s.frames); i++ {
+		if s.frames[i].pts <= s.frames[i-1].pts {
 			t.Fatalf("time of frame %d does not rise", i)
 		}
 	}
 }
 
 func TestCatchUpIsPaced(t *testing.T) {
-	peer := &written{}
-	s := newStream(peer)
+	s := newRecorded(t)
 	frames := group(0, 9)
 	frames[0].Payloads = make([][]byte, 3*pacePackets) // a key frame is larger than a turn
 	s.begin(frames)
 	for turn := 1; turn <= 3; turn++ {
-		if err := s.send(); err != nil {
-			t.Fatal(err)
-		}
-		if len(peer.frames) != 1 || peer.packets != turn*pacePackets {
-			t.Fatalf("turn %d: %d packets of %d frames", turn, peer.packets, len(peer.frames))
+		if rest := s.write(); rest != paceEvery || len(s.frames) != 1 || len(s.parts) != turn || s.parts[turn-1].n != pacePackets {
+			t.Fatalf("turn %d: rest of %v after %+v", turn, rest, s.parts)
 		}
 	}
 	s.take(videoFrame(10, false)) // a live frame waits behind the rest
-	for len(s.backlog) > 0 {
-		if err := s.send(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, seq := range seqs(peer.frames) {
+	s.flush()
+	for i, seq := range s.seqs() {
 		if seq != uint64(i) {
-			t.Fatalf("order %v", seqs(peer.frames))
+			t.Fatalf("order %v", s.seqs())
 		}
 	}
 }
@@ -110,18 +118,14 @@ func TestNoFrameWithoutItsReferences(t *testing.T) {
 		"fan-out started again at 0":          {group(7, 8), []*messages.Frame{videoFrame(0, false), videoFrame(1, true)}, []uint64{7, 8, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			peer := &written{}
-			s := newStream(peer)
+			s := newRecorded(t)
 			s.begin(c.group)
+			s.flush()
 			for _, f := range c.live {
 				s.take(f)
 			}
-			for len(s.backlog) > 0 {
-				if err := s.send(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			got := seqs(peer.frames)
+			s.flush()
+			got := s.seqs()
 			if len(got) != len(c.want) {
 				t.Fatalf("got %v, want %v", got, c.want)
 			}
@@ -138,7 +142,7 @@ func TestNoFrameWithoutItsReferences(t *testing.T) {
 }
 
 func TestFramesBeforeTheCatchUpAreDropped(t *testing.T) {
-	s := newStream(&written{})
+	s := newRecorded(t)
 	s.take(videoFrame(0, true))
 	if s.dropped != 1 || len(s.backlog) != 0 {
 		t.Fatalf("dropped %d, backlog %d", s.dropped, len(s.backlog))
@@ -146,31 +150,117 @@ func TestFramesBeforeTheCatchUpAreDropped(t *testing.T) {
 }
 
 func TestSecondCatchUpKeepsTimesRising(t *testing.T) {
-	peer := &written{}
-	s := newStream(peer)
+	s := newRecorded(t)
 	for range 2 {
 		s.begin(group(0, 5))
-		for len(s.backlog) > 0 {
-			if err := s.send(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		s.flush()
 	}
-	for i := 1; i < len(peer.frames); i++ {
-		if peer.frames[i].pts <= peer.frames[i-1].pts {
+	for i := 1; i < len(s.frames); i++ {
+		if s.frames[i].pts <= s.frames[i-1].pts {
 			t.Fatalf("time of frame %d goes back", i)
 		}
 	}
 }
 
 func TestBacklogIsBounded(t *testing.T) {
-	s := newStream(&written{})
+	s := newRecorded(t)
 	s.begin(nil)
 	s.take(videoFrame(0, true))
 	for seq := uint64(1); seq < backlogMax+10; seq++ {
-		s.take(videoFrame(seq, false))
+		s.take(videoFrame(seq, false)) // all at one instant
 	}
 	if len(s.backlog) != backlogMax || s.dropped != 10 || !s.needKey {
 		t.Fatalf("backlog %d, dropped %d, needs a key frame %v", len(s.backlog), s.dropped, s.needKey)
+	}
+}
+
+func TestKeyFrameOvertakesTheCatchUp(t *testing.T) {
+	s := newRecorded(t)
+	frames := group(0, 9)
+	frames[0].Payloads = make([][]byte, 3*pacePackets)
+	s.begin(frames)
+	s.write()
+	s.take(videoFrame(10, false))
+	s.take(videoFrame(11, true))
+	s.flush()
+	if got := s.seqs(); !slices.Equal(got, []uint64{0, 10, 11}) || s.dropped != 9 {
+		t.Fatalf("sent %v, dropped %d", got, s.dropped)
+	}
+}
+
+func TestPeerThatDoesNotTakeIsLeftBehind(t *testing.T) {
+	s := newRecorded(t)
+	s.begin(group(0, 0))
+	s.flush()
+	s.take(videoFrame(1, false))
+	if _, _, ok := s.next(); !ok { // the write hangs
+		t.Fatal("nothing to write")
+	}
+	for seq := uint64(2); seq < 85; seq++ {
+		s.clock = s.clock.Add(33 * time.Millisecond)
+		s.take(videoFrame(seq, seq%60 == 0))
+	}
+	if limit := int(backlogAgeMax/(33*time.Millisecond)) + 2; len(s.backlog) > limit {
+		t.Fatalf("%d frames wait, at most %d should", len(s.backlog), limit)
+	}
+	s.wrote(1, 100)
+	s.flush()
+	if got := s.seqs(); len(got) < 2 || got[1] != 60 {
+		t.Fatalf("sent %v, want the next key frame after the one that hung", got)
+	}
+	if sent := s.frames[len(s.frames)-1].frame.Seq; s.dropped != 58 || sent != 84 {
+		t.Fatalf("dropped %d frames, sent up to %d", s.dropped, sent)
+	}
+}
+
+// play takes a stream of 10 packets a frame at 30 frames a second, 2.9 Mbit/s, every second one spare.
+func (r *recorded) play(from, to uint64) {
+	for seq := from; seq < to; seq++ {
+		f := videoFrame(seq, seq%60 == 0)
+		f.Payloads, f.Unit.Spare = make([][]byte, 10), seq%2 == 1
+		r.take(f)
+		next := r.clock.Add(33 * time.Millisecond)
+		for wait := r.write(); wait > 0 && r.clock.Add(wait).Before(next); wait = r.write() {
+			r.clock = r.clock.Add(wait)
+		}
+		r.clock = next
+	}
+}
+
+func TestLimitedPathShedsSparesFirst(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		bps              int
+		keys, refs, rest int // share of the key frames, of the other references and of the spares, in percent: at least
+		restMost         int
+	}{
+		{"wide enough", 4_000_000, 100, 100, 100, 100},
+		{"half", 1_800_000, 100, 90, 0, 40},
+		{"a tenth", 300_000, 40, 0, 0, 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newRecorded(t)
+			s.begin(nil)
+			s.shedding.limit(c.bps, s.clock)
+			s.play(0, 1800)
+			var sent [3]int
+			for _, p := range s.frames {
+				switch {
+				case p.frame.Unit.KeyFrame:
+					sent[0]++
+				case !p.frame.Unit.Spare:
+					sent[1]++
+				default:
+					sent[2]++
+				}
+			}
+			keys, refs, spares := 100*sent[0]/30, 100*sent[1]/870, 100*sent[2]/900
+			if keys < c.keys || refs < c.refs || spares < c.rest || spares > c.restMost {
+				t.Fatalf("sent %d %% of the key frames, %d %% of the references, %d %% of the spares", keys, refs, spares)
+			}
+			if rate := float64(s.bytes*8) / 60; rate > 1.15*float64(c.bps) {
+				t.Fatalf("sent %.0f bit/s over %d", rate, c.bps)
+			}
+		})
 	}
 }

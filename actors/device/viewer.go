@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -33,10 +34,14 @@ type viewer struct {
 	peer     *rtc.Peer            // nil until the answer is made
 	deadline *actors.Timer        // of waiting, negotiating and connecting
 	stream   *stream
+	writes   chan part // to the edge that writes when a write can block; nil before the first
 	status   messages.ViewerStatus
 	phases   messages.Phases
 	told     time.Time // last report to the parent: frames are the clock, a timer would wake up for nothing
 	reported sample    // for the bitrate in the status
+
+	estimated time.Time // last look at what the path carries
+	advised   time.Time // last estimate to the encoder
 }
 
 // The states of a viewer, as /sessions names them.
@@ -53,6 +58,8 @@ const (
 	offerWithin        = 30 * time.Second // after the first early candidate
 	connectWithin      = 30 * time.Second // after the offer
 	statusEvery        = time.Second
+	estimateEvery      = 200 * time.Millisecond
+	estimateTellEvery  = time.Second // to the encoder, while the path shows no limit
 )
 
 func newViewer(p *parts, clientID string, epoch uint64, servers []messages.IceServer) *viewer {
@@ -91,6 +98,8 @@ func (v *viewer) Receive(ctx actor.Context) {
 		v.onPeerKeyFrameWish(ctx)
 	case *messages.PeerGone:
 		v.onPeerGone(ctx, msg)
+	case *written:
+		v.onWritten(ctx, msg)
 	case *paceDue:
 		v.onPaceDue(ctx)
 	case *tooLate:
@@ -154,7 +163,7 @@ func (v *viewer) onOffer(ctx actor.Context, msg *messages.Offer) {
 }
 
 func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
-	v.peer, v.stream = msg.peer, newStream(msg.peer)
+	v.peer, v.stream = msg.peer, newStream()
 	v.enter(ctx, viewerConnecting)
 	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: msg.answer})
 	for _, candidate := range v.early {
@@ -232,11 +241,34 @@ func (v *viewer) onFrame(ctx actor.Context, msg *messages.Frame) {
 	if v.state != viewerStreaming {
 		return
 	}
+	now := time.Now()
+	if now.Sub(v.estimated) >= estimateEvery {
+		v.estimate(ctx, now)
+	}
 	v.stream.take(msg)
 	v.sendDue(ctx)
-	if time.Since(v.told) >= statusEvery {
+	if now.Sub(v.told) >= statusEvery {
 		v.report(ctx)
 	}
+}
+
+// estimate looks at what the path carries: the stream keeps to it, and the encoder hears of it.
+func (v *viewer) estimate(ctx actor.Context, now time.Time) {
+	v.estimated = now
+	e := v.peer.Estimate()
+	if e.Bps == 0 {
+		return
+	}
+	limit := 0
+	if e.Limited {
+		limit = e.Bps
+	}
+	v.stream.shedding.limit(limit, now)
+	if now.Sub(v.advised) < estimateTellEvery && !e.Limited {
+		return
+	}
+	v.advised = now
+	ctx.Send(v.sys.PID(pathEncoder), &messages.ViewerEstimate{ClientID: v.clientID, Epoch: v.epoch, Bps: e.Bps, Limited: e.Limited})
 }
 
 // onPaceDue sends the next share of a backlog and comes back for the rest.
@@ -245,21 +277,69 @@ func (v *viewer) onPaceDue(ctx actor.Context) {
 	v.sendDue(ctx)
 }
 
+// sendDue writes what is due, and comes back after a rest for what the pace holds back.
 func (v *viewer) sendDue(ctx actor.Context) {
-	if v.stream.waiting {
-		return
+	for !v.stream.waiting {
+		part, rest, ok := v.stream.next()
+		switch {
+		case !ok && rest == 0:
+			return
+		case !ok:
+			v.stream.waiting = true
+			v.edges.After(rest, &paceDue{})
+		case v.peer.CanBlock():
+			v.handOver(part)
+			return
+		default:
+			packets, bytes, err := v.peer.WriteFrame(part.frame, part.from, part.n, part.pts, part.live)
+			if err != nil {
+				v.end(ctx, err)
+				return
+			}
+			v.wrote(ctx, packets, bytes)
+		}
 	}
-	err := v.stream.send()
-	if v.stream.packets > 0 && v.phases[messages.PhaseFirstFrame] == 0 {
+}
+
+// handOver lets an edge write: a stream to a TURN server may wait for its reader, and frames are
+// handled on the thread of the source. There is one part under way at a time, so it never waits here.
+func (v *viewer) handOver(p part) {
+	if v.writes == nil {
+		v.writes = make(chan part, 1)
+		peer, parts := v.peer, v.writes
+		v.edges.Open("write frames", func(e *actors.Edge) error { return writeFrames(e, peer, parts) })
+	}
+	v.writes <- p
+}
+
+func writeFrames(e *actors.Edge, peer *rtc.Peer, parts <-chan part) error {
+	stop := context.AfterFunc(e.Context(), peer.Cut)
+	defer stop()
+	for {
+		select {
+		case p := <-parts:
+			packets, bytes, err := peer.WriteFrame(p.frame, p.from, p.n, p.pts, p.live)
+			if err == nil {
+				err = e.Post(&written{packets, bytes})
+			}
+			if err != nil {
+				return err
+			}
+		case <-e.Context().Done():
+			return e.Context().Err()
+		}
+	}
+}
+
+func (v *viewer) onWritten(ctx actor.Context, msg *written) {
+	v.wrote(ctx, msg.packets, msg.bytes)
+	v.sendDue(ctx)
+}
+
+func (v *viewer) wrote(ctx actor.Context, packets, bytes int) {
+	v.stream.wrote(packets, bytes)
+	if packets > 0 && v.phases[messages.PhaseFirstFrame] == 0 {
 		v.onFirstFrame(ctx)
-	}
-	if err != nil {
-		v.end(ctx, err)
-		return
-	}
-	if len(v.stream.backlog) > 0 {
-		v.stream.waiting = true
-		v.edges.After(paceEvery, &paceDue{})
 	}
 }
 
@@ -313,4 +393,7 @@ type answered struct {
 }
 
 type paceDue struct{}
+
+type written struct{ packets, bytes int }
+
 type tooLate struct{}

@@ -35,6 +35,9 @@ func (v *viewer) report(ctx actor.Context) {
 func (v *viewer) fillCounters(status *messages.ViewerStatus) {
 	status.VideoFrames, status.AudioFrames = v.stream.frames[messages.Video], v.stream.frames[messages.Audio]
 	status.PacketsSent, status.BytesSent, status.FramesDropped = v.stream.packets, v.stream.bytes, v.stream.dropped
+	status.FramesShed = v.stream.shed
+	estimate := v.peer.Estimate()
+	status.EstimateBps, status.Limited, status.Loss, status.RoundTrip = estimate.Bps, estimate.Limited, estimate.Loss, estimate.RoundTrip.Seconds()
 	resent := v.peer.Resent()
 	status.PacketsResent, status.ResendsRefused = resent.Sent, resent.Late+resent.Refused
 	received := v.peer.Received()

@@ -96,6 +96,9 @@ func (e *estimator) clamp(rate float64) float64 { return min(max(rate, e.floor),
 // target is what may be sent now, in bits per second.
 func (e *estimator) target() int { return int(e.clamp(min(e.delay.rate, e.loss.rate))) }
 
+// limited tells whether the path has ever shown that it carries no more than so much.
+func (e *estimator) limited() bool { return e.delay.reduced || e.loss.rate < e.delay.rate }
+
 func (e *estimator) figures() figures {
 	return figures{
 		Target: e.target(), Acknowledged: int(e.throughput.rate()), Loss: e.loss.share,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +25,9 @@ type network struct {
 	ctx       context.Context
 	end       context.CancelFunc
 
-	mu    sync.Mutex
-	conns []net.PacketConn // all that were opened; a handful, closing one twice is harmless
+	mu      sync.Mutex
+	conns   []net.PacketConn // all that were opened; a handful, closing one twice is harmless
+	streams []uint16         // local ports of the streams to TURN servers
 }
 
 func newNetwork(connectTo func(network, address string) string, out *sending) (*network, error) {
@@ -87,7 +89,18 @@ func (n *network) DialTCP(network string, local, remote *net.TCPAddr) (transport
 	}
 	// Nothing is read or written before pion has the connection, so cutting it later is enough.
 	context.AfterFunc(n.ctx, func() { _ = conn.Close() })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.streams = append(n.streams, conn.LocalAddr().(*net.TCPAddr).AddrPort().Port())
 	return conn.(*net.TCPConn), nil
+}
+
+// isStream tells whether a relay candidate whose related address has that port (RFC 8839 5.1) is
+// reached through a stream.
+func (n *network) isStream(port uint16) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Contains(n.streams, port)
 }
 
 // ResolveUDPAddr implements transport.Net.

@@ -44,6 +44,7 @@ type Peer struct {
 
 	events    chan any
 	wished    atomic.Bool   // a key-frame wish waits in events
+	blocking  atomic.Bool   // the selected pair goes through a stream to a TURN server
 	connected chan struct{} // closed when DTLS is done
 	closed    chan struct{}
 
@@ -71,6 +72,13 @@ func (p *Peer) listen() {
 	p.pc.OnConnectionStateChange(p.onState)
 	p.pc.OnTrack(p.onTrack)
 	p.pc.OnDataChannel(p.onDataChannel)
+	p.pc.SCTP().Transport().ICETransport().OnSelectedCandidatePairChange(p.onPair)
+}
+
+// onPair runs on the ICE agent's goroutine.
+func (p *Peer) onPair(pair *webrtc.ICECandidatePair) {
+	local := pair.Local
+	p.blocking.Store(local.Typ == webrtc.ICECandidateTypeRelay && p.network.isStream(local.RelatedPort))
 }
 
 // Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerGone,
@@ -126,6 +134,15 @@ func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Dura
 	}
 	return packets, bytes, err
 }
+
+// Estimate is what the path to this viewer carries, as its feedback tells.
+func (p *Peer) Estimate() Estimate { return p.out.estimate() }
+
+// CanBlock tells whether WriteFrame may wait for the network: for a TURN server over TCP or TLS, it does.
+func (p *Peer) CanBlock() bool { return p.blocking.Load() }
+
+// Cut takes the network from the peer: whatever waits for it fails. Close comes after it.
+func (p *Peer) Cut() { p.network.cut() }
 
 // Resent counts what the viewer asked for once more.
 func (p *Peer) Resent() Resent {

@@ -113,6 +113,8 @@ func (p *Peer) onReport(packet rtcp.Packet) {
 		if video := p.tracks[messages.Video]; video != nil {
 			video.onNack(packet, time.Now())
 		}
+	case *rtcp.TransportLayerCC:
+		p.out.onFeedback(packet, time.Now())
 	}
 }
 

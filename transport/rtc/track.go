@@ -27,14 +27,14 @@ type track struct {
 
 	packets uint32
 	octets  uint32 // of payload
-	live    moment // of the last frame that was live
+	live    liveEdge // of the last frame that was live
 
 	history *history // nil for sound, which nobody asks for once more
 	again   *resend
 }
 
-// moment ties the RTP time of a track to the time its frame was captured.
-type moment struct {
+// liveEdge ties the RTP time of a track to the time its frame was captured.
+type liveEdge struct {
 	at        time.Time
 	timestamp uint32
 }
@@ -115,10 +115,11 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 		frame: f, from: from, count: count, sequence: t.sequence, transport: t.out.number(b, count),
 		timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
 	}
+	now := time.Now()
 	t.out.batch.begin()
 	for i := 0; i < count && err == nil; i++ {
 		var n int
-		n, err = t.out.write(b, t.packet.fill(b, r, i), f.Payloads[from+i])
+		n, err = t.out.write(b, t.packet.fill(b, r, i), f.Payloads[from+i], r.transport+uint16(i), now)
 		if n > 0 {
 			packets++
 			bytes += n
@@ -146,6 +147,6 @@ func (t *track) note(r run, packets int, live bool) {
 		t.octets += uint32(len(payload))
 	}
 	if live {
-		t.live = moment{r.frame.Unit.Captured, r.timestamp}
+		t.live = liveEdge{r.frame.Unit.Captured, r.timestamp}
 	}
 }

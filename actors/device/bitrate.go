@@ -1,0 +1,93 @@
+package device
+
+import (
+	"slices"
+	"time"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// bitrate is the encoder's policy: which bitrate to ask of the source, from what the viewers' paths
+// carry. The worst viewer does not decide for all:
+//
+//   - Who has never shown a limit does not count.
+//   - A viewer whose path carries less than half of what the median viewer's does is left to itself: its
+//     stream sheds frames (shedding.go), and nobody else's picture suffers for it.
+//   - The source is asked for what the weakest of the others carries, less the share of sound and
+//     headers, and no less than a floor below which a picture is none.
+//   - It goes down at once and up slowly, so that a path that was just full is not filled again.
+//
+// The encoder owns it. A viewer that leaves is forgotten when its estimates stop.
+type bitrate struct {
+	estimates map[string]estimate // by client id
+	asked     int                 // bit/s of video, 0: nothing
+	askedAt   time.Time
+}
+
+type estimate struct {
+	messages.ViewerEstimate
+	at time.Time
+}
+
+const (
+	estimateFreshMax = 3 * time.Second
+	bitrateFloorBps  = 150_000
+	bitrateUpEvery   = time.Second
+	bitrateUpMax     = 1.25 // times what was asked before
+	bitrateStepLeast = 0.05 // share; smaller changes are not worth an encoder's while
+	overheadShare    = 0.08 // of RTP, SRTP, UDP and IP headers, and of packets sent once more
+	soundBps         = 80_000
+)
+
+func newBitrate() *bitrate { return &bitrate{estimates: map[string]estimate{}} }
+
+// heard takes in an estimate and returns what to ask of the source now, if anything.
+func (b *bitrate) heard(msg *messages.ViewerEstimate, now time.Time) (bps int, ask bool) {
+	if known, ok := b.estimates[msg.ClientID]; ok && known.Epoch > msg.Epoch {
+		return 0, false // of a viewer that was replaced
+	}
+	b.estimates[msg.ClientID] = estimate{*msg, now}
+	for id, e := range b.estimates {
+		if now.Sub(e.at) > estimateFreshMax {
+			delete(b.estimates, id)
+		}
+	}
+	return b.ask(b.wanted(), now)
+}
+
+// wanted is what the viewers that count can take, 0 when nothing limits them.
+func (b *bitrate) wanted() int {
+	var all, limited []int
+	for _, e := range b.estimates {
+		all = append(all, e.Bps)
+	}
+	slices.Sort(all)
+	for _, e := range b.estimates {
+		if e.Limited && 2*e.Bps >= all[len(all)/2] {
+			limited = append(limited, e.Bps)
+		}
+	}
+	if len(limited) == 0 {
+		return 0
+	}
+	return max(int(float64(slices.Min(limited))*(1-overheadShare))-soundBps, bitrateFloorBps)
+}
+
+// ask turns what is wanted into a step.
+func (b *bitrate) ask(wanted int, now time.Time) (bps int, ask bool) {
+	switch up := b.asked != 0 && (wanted == 0 || wanted > b.asked); {
+	case wanted == b.asked:
+		return 0, false
+	case up && now.Sub(b.askedAt) < bitrateUpEvery:
+		return 0, false
+	case up && wanted != 0:
+		wanted = min(wanted, int(float64(b.asked)*bitrateUpMax))
+	}
+	if b.asked != 0 && wanted != 0 && abs(wanted-b.asked) < int(float64(b.asked)*bitrateStepLeast) {
+		return 0, false
+	}
+	b.asked, b.askedAt = wanted, now
+	return wanted, true
+}
+
+func abs(n int) int { return max(n, -n) }
