@@ -21,6 +21,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +40,8 @@ type Edges struct {
 	box *mailbox
 
 	// the owner's
-	open   map[*Edge]struct{}
-	timers map[*Timer]struct{}
+	open   roll[*Edge]
+	timers roll[*Timer]
 	closed bool
 
 	running sync.WaitGroup
@@ -54,25 +55,53 @@ func NewEdges(sys *System, ctx actor.Context) *Edges {
 	if !ok {
 		panic("actors: NewEdges for an actor that was not spawned by System.Start or System.Spawn")
 	}
-	e := &Edges{sys: sys, box: shell.box, open: map[*Edge]struct{}{}, timers: map[*Timer]struct{}{}}
+	e := &Edges{sys: sys, box: shell.box}
 	shell.edges = append(shell.edges, e)
 	return e
 }
 
-// Edge is one blocking call in a goroutine of its own.
-type Edge struct {
-	owner  *Edges
-	name   string
-	ctx    context.Context
-	cancel context.CancelFunc
-	credit chan struct{} // holds a token while a posted message is under way
-	gone   atomic.Bool   // cancelled by the owner, or its EdgeEnded was delivered
+// roll is a set of few, without the memory of a map.
+type roll[M interface {
+	comparable
+	place() *int
+}] []M
 
-	mu     sync.Mutex        // guards the rest
-	parked func(*Edge) error // what comes after Park
-	asleep bool              // parked, and its goroutine has ended
-	woken  bool              // Wake was called and no Park has taken notice
+func (r *roll[M]) add(m M) {
+	*m.place() = len(*r)
+	*r = append(*r, m)
 }
+
+// remove does nothing when m is not in the roll (any more).
+func (r *roll[M]) remove(m M) {
+	at, last := *m.place(), len(*r)-1
+	if at > last || (*r)[at] != m {
+		return
+	}
+	(*r)[at] = (*r)[last]
+	*(*r)[at].place() = at
+	clear((*r)[last:])
+	*r = (*r)[:last]
+}
+
+// Edge is one blocking call in a goroutine of its own. What a sleeping edge does not need it does
+// not have: there may be ten thousand of them.
+type Edge struct {
+	owner *Edges
+	name  string
+	at    int         // in owner.open
+	gone  atomic.Bool // cancelled by the owner, or its EdgeEnded was delivered
+
+	mu     sync.Mutex // guards the rest
+	ctx    context.Context
+	cancel context.CancelFunc // both made when they are first asked for
+	credit chan struct{}      // likewise; holds a token while a posted message is under way
+	parked func(*Edge) error  // what comes after Park
+	over   bool               // cancelled, or run has returned
+	asleep bool               // parked, and its goroutine has ended
+	woken  bool               // Wake was called and no Park has taken notice
+}
+
+func (e *Edge) place() *int { return &e.at }
 
 // EdgeEnded is an edge's last message to its owner, as a pointer: run has returned Err, or panicked.
 // An edge that was cancelled does not send it.
@@ -84,13 +113,12 @@ type EdgeEnded struct {
 // Open starts run in a goroutine. The name appears in logs. run must return soon after
 // Edge.Context is done. After Close the edge is born cancelled and run is never called.
 func (e *Edges) Open(name string, run func(*Edge) error) *Edge {
-	ctx, cancel := context.WithCancel(context.Background())
-	edge := &Edge{owner: e, name: name, ctx: ctx, cancel: cancel, credit: make(chan struct{}, 1)}
+	edge := &Edge{owner: e, name: name}
 	if e.closed {
 		edge.Cancel()
 		return edge
 	}
-	e.open[edge] = struct{}{}
+	e.open.add(edge)
 	e.running.Add(1)
 	go edge.work(run)
 	return edge
@@ -100,11 +128,11 @@ func (e *Edges) Open(name string, run func(*Edge) error) *Edge {
 func (e *Edges) Close() {
 	e.closed = true
 	names := make([]string, 0, len(e.open))
-	for edge := range e.open {
+	for _, edge := range slices.Clone(e.open) {
 		names = append(names, edge.name)
 		edge.Cancel()
 	}
-	for timer := range e.timers {
+	for _, timer := range slices.Clone(e.timers) {
 		timer.Stop()
 	}
 	alarm := time.AfterFunc(slowClose, func() {
@@ -124,7 +152,7 @@ func (e *Edge) work(run func(*Edge) error) {
 		err = e.guard(rest)
 	}
 	defer e.owner.running.Done()
-	e.cancel()
+	e.finish()
 	e.owner.box.PostUserMessage(&parcel{origin: e, msg: &EdgeEnded{Edge: e, Err: err}, certain: true})
 }
 
@@ -134,6 +162,7 @@ var errParked = errors.New("parked")
 // Park lets an edge wait without a goroutine: run returns what Park returns, and its goroutine ends.
 // Once Wake was called, also before, or the edge was cancelled, rest runs in a goroutine of its own
 // as run did; it sees in Context whether it was cancelled, and may park again. Close waits for it.
+// The Context of before ends when the edge falls asleep; rest has one of its own.
 func (e *Edge) Park(rest func(*Edge) error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -156,8 +185,12 @@ func (e *Edge) Wake() {
 func (e *Edge) rest() func(*Edge) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.woken && e.ctx.Err() == nil {
+	if !e.woken && !e.over {
 		e.asleep = true
+		if e.cancel != nil {
+			e.cancel()
+			e.ctx, e.cancel = nil, nil
+		}
 		return nil
 	}
 	rest := e.parked
@@ -179,35 +212,66 @@ func (e *Edge) guard(run func(*Edge) error) (err error) {
 func (e *Edge) Name() string { return e.name }
 
 // Context ends when the owner cancels or closes the edge, and when run has returned.
-func (e *Edge) Context() context.Context { return e.ctx }
+func (e *Edge) Context() context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx == nil {
+		e.ctx, e.cancel = context.WithCancel(context.Background())
+		if e.over {
+			e.cancel()
+		}
+	}
+	return e.ctx
+}
+
+// finish ends the context.
+func (e *Edge) finish() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	if e.cancel != nil {
+		e.cancel()
+	}
+}
+
+// credits are what Post takes one of.
+func (e *Edge) credits() chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.credit == nil {
+		e.credit = make(chan struct{}, 1)
+	}
+	return e.credit
+}
 
 // Post gives the owner a message and waits until the owner has processed it. A full lane does not
 // refuse it; having at most one message of this edge under way is what bounds the lane, and what
 // makes a slow owner slow the edge. It fails when the edge was cancelled or its owner has stopped.
 // The owner itself must not call it: it would wait for itself.
 func (e *Edge) Post(msg any) error {
+	ctx, credits := e.Context(), e.credits()
 	select {
-	case e.credit <- struct{}{}:
-		defer func() { <-e.credit }()
-	case <-e.ctx.Done():
-		return e.failed()
+	case credits <- struct{}{}:
+		defer func() { <-credits }()
+	case <-ctx.Done():
+		return e.failed(ctx)
 	}
-	if e.ctx.Err() != nil {
-		return e.failed()
+	if ctx.Err() != nil {
+		return e.failed(ctx)
 	}
 	taken := make(chan struct{})
 	e.owner.box.PostUserMessage(&parcel{origin: e, msg: msg, certain: true, taken: taken})
 	select {
 	case <-taken:
-	case <-e.ctx.Done():
+	case <-ctx.Done():
 	}
-	return e.failed()
+	return e.failed(ctx)
 }
 
 // failed says why a Post failed. A message of Post is refused only after the edge was cancelled (an
 // owner that stops closes its edges before its mailbox), so a context that lives means success.
-func (e *Edge) failed() error {
-	if err := e.ctx.Err(); err != nil {
+func (e *Edge) failed(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("post from edge %s: %w", e.name, err)
 	}
 	return nil
@@ -222,9 +286,9 @@ func (e *Edge) Tell(msg any) {
 // delivered, EdgeEnded included. Only the owner may call it. It does not wait.
 func (e *Edge) Cancel() {
 	e.gone.Store(true)
-	e.cancel()
+	e.finish()
 	e.Wake()
-	delete(e.owner.open, e)
+	e.owner.open.remove(e)
 }
 
 func (e *Edge) cancelled() bool { return e.gone.Load() }
@@ -233,30 +297,36 @@ func (e *Edge) cancelled() bool { return e.gone.Load() }
 func (e *Edge) delivered(msg any) {
 	if _, ok := msg.(*EdgeEnded); ok {
 		e.gone.Store(true)
-		delete(e.owner.open, e)
+		e.owner.open.remove(e)
 	}
 }
 
 // Timer is one message to its owner at a later time.
 type Timer struct {
 	owner *Edges
+	msg   any
 	clock *time.Timer
+	at    int         // in owner.timers
 	gone  atomic.Bool // stopped by the owner, or delivered
 }
+
+func (t *Timer) place() *int { return &t.at }
 
 // After delivers msg to the owner once d has passed, unless the timer was stopped before. A full
 // lane does not refuse it.
 func (e *Edges) After(d time.Duration, msg any) *Timer {
-	t := &Timer{owner: e}
+	t := &Timer{owner: e, msg: msg}
 	if e.closed {
 		t.gone.Store(true)
 		return t
 	}
-	e.timers[t] = struct{}{}
-	t.clock = time.AfterFunc(d, func() {
-		e.box.PostUserMessage(&parcel{origin: t, msg: msg, certain: true})
-	})
+	e.timers.add(t)
+	t.clock = time.AfterFunc(d, t.fire)
 	return t
+}
+
+func (t *Timer) fire() {
+	t.owner.box.PostUserMessage(&parcel{origin: t, msg: t.msg, certain: true})
 }
 
 // Stop makes sure that the message is not delivered any more. Only the owner may call it; on a nil
@@ -269,14 +339,14 @@ func (t *Timer) Stop() {
 	if t.clock != nil {
 		t.clock.Stop()
 	}
-	delete(t.owner.timers, t)
+	t.owner.timers.remove(t)
 }
 
 func (t *Timer) cancelled() bool { return t.gone.Load() }
 
 func (t *Timer) delivered(any) {
 	t.gone.Store(true)
-	delete(t.owner.timers, t)
+	t.owner.timers.remove(t)
 }
 
 // parcel carries a message of an edge or a timer through the mailbox, which unwraps it.

@@ -62,7 +62,7 @@ const (
 type mailbox struct {
 	// never changes
 	sys   *System
-	self  *actor.PID
+	path  string
 	kind  *kind
 	lanes Lanes
 	work  func() // m.process, bound once so that scheduling allocates nothing
@@ -83,7 +83,7 @@ type mailbox struct {
 var _ actor.Mailbox = (*mailbox)(nil)
 
 func newMailbox(sys *System, path string, kind *kind, lanes Lanes) *mailbox {
-	m := &mailbox{sys: sys, self: sys.PID(path), kind: kind, lanes: lanes}
+	m := &mailbox{sys: sys, path: path, kind: kind, lanes: lanes}
 	m.work = m.process
 	return m
 }
@@ -96,6 +96,9 @@ func (m *mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher acto
 	m.mu.Unlock()
 	m.sys.enter(m)
 }
+
+// self is made where it is needed, which is seldom.
+func (m *mailbox) self() *actor.PID { return m.sys.PID(m.path) }
 
 // Start does nothing: the Started message wakes the mailbox.
 func (m *mailbox) Start() {}
@@ -139,7 +142,7 @@ func (m *mailbox) PostSystemMessage(msg any) {
 	m.mu.Lock()
 	if m.ended {
 		m.mu.Unlock()
-		m.sys.answerWatch(m.self, msg)
+		m.sys.answerWatch(m.self(), msg)
 		return
 	}
 	m.system.push(msg)
@@ -347,13 +350,13 @@ func (m *mailbox) dropped(msg any, why reason) {
 	if _, auto := inner.(actor.AutoReceiveMessage); auto {
 		return // poison: the actor has stopped anyway
 	}
-	m.sys.deadLetter(m.self, inner, sender, why)
+	m.sys.deadLetter(m.self(), inner, sender, why)
 }
 
 // panicked counts and logs a panic, with the type of the message that was in hand.
 func (m *mailbox) panicked(fault, msg any) {
 	m.kind.panics.Add(1)
-	m.sys.logPanic("actor panicked and is stopped", m.kind.name, m.self.GetId(), fault, msg)
+	m.sys.logPanic("actor panicked and is stopped", m.kind.name, m.path, fault, msg)
 }
 
 // ring is a first-in first-out queue. It grows to what was needed once and allocates nothing after

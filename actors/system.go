@@ -315,7 +315,7 @@ func (s *System) leave(m *mailbox) {
 		return
 	}
 	if !expected {
-		s.Fail(fmt.Errorf("root actor %s ended: restart the process; the log tells why it ended", m.self.GetId()))
+		s.Fail(fmt.Errorf("root actor %s ended: restart the process; the log tells why it ended", m.path))
 	}
 	close(s.empty)
 }
