@@ -52,7 +52,7 @@ func (a *alexa) onStarted(ctx actor.Context) {
 		a.sys.Tell(self, &messages.Delivered{Kind: e.Kind, Text: e.Data})
 		return nil
 	})
-	a.edges.Open("seat", a.place.occupy)
+	a.place.sit(a.edges)
 }
 
 // answer replies to the door, once.

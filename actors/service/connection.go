@@ -43,11 +43,13 @@ type connection struct {
 	late   *actors.Timer
 	socket messages.Socket
 	outbox outbox
+	opened time.Time // when the socket was
 	active time.Time // last message or ping of the client
+	warned bool      // GO_AWAY was sent
 	code   int       // to close with
 	reason string
 
-	offers, answers, candidates *rate.Limiter
+	offers, answers, candidates *rate.Limiter // from the first such message on
 }
 
 // Timer messages to itself.
@@ -63,17 +65,6 @@ func newConnection(w *world, admit *messages.Admit, asker *actor.PID) *connectio
 	if admit.ClientID == "" {
 		c.role = "master"
 	}
-	perSecond := func(n float64) *rate.Limiter { return w.limits.bucket(n, int(n)) }
-	c.offers, c.answers = perSecond(w.limits.DescriptionsPerSecond), perSecond(w.limits.DescriptionsPerSecond)
-	c.candidates = perSecond(w.limits.CandidatesPerSecond)
-	self := connectionPath(admit.Channel.ID, admit.Connection)
-	c.place = newPlace(w, admit, func(ctx context.Context, e backplane.Envelope) error {
-		if err := c.outbox.reserve(ctx); err != nil {
-			return err
-		}
-		c.sys.Tell(self, &outgoing{e.Data})
-		return nil
-	})
 	c.state = c.admitting
 	return c
 }
@@ -90,7 +81,15 @@ func (c *connection) Receive(ctx actor.Context) {
 }
 
 func (c *connection) onStarted(ctx actor.Context) {
+	self := ctx.Self().Id
 	c.edges = actors.NewEdges(c.sys, ctx)
+	c.place = newPlace(c.world, c.admit, func(ctx context.Context, e backplane.Envelope) error {
+		if err := c.outbox.reserve(ctx); err != nil {
+			return err
+		}
+		c.sys.Tell(self, &outgoing{e.Data})
+		return nil
+	})
 	c.seat = c.place.sit(c.edges)
 }
 
@@ -152,14 +151,14 @@ func (c *connection) expecting(ctx actor.Context) {
 
 func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpened) {
 	c.late.Stop()
-	c.socket, c.active = msg.Socket, time.Now()
+	c.late = nil
+	c.socket, c.opened = msg.Socket, time.Now()
+	c.active = c.opened
 	c.metrics.connections.WithLabelValues(c.role).Inc()
 	ctx.Respond(&messages.SocketTaken{})
 	socket := c.socket
 	c.edges.Open("read", func(e *actors.Edge) error { return read(e, socket) })
-	c.edges.After(c.limits.IdleMax, &idleCheck{})
-	c.edges.After(c.limits.ConnectionMax-min(goAwayMax, c.limits.ConnectionMax/10), &goAwayDue{})
-	c.edges.After(c.limits.ConnectionMax, &lifetimeEnd{})
+	c.await()
 	c.place.open()
 	c.state = c.connected
 }
@@ -187,7 +186,7 @@ func (c *connection) connected(ctx actor.Context) {
 	case *idleCheck:
 		c.onIdleCheck()
 	case *goAwayDue:
-		c.tell(signaling.Inbound{MessageType: signaling.GoAway})
+		c.onGoAwayDue()
 	case *lifetimeEnd:
 		c.end(closeGoingAway, "lifetime")
 	case *actors.EdgeEnded:
@@ -219,13 +218,17 @@ func (c *connection) onFrameReceived(msg *messages.FrameReceived) {
 
 // allowed takes a token of the message's kind (kvs-protocol.md 3.8).
 func (c *connection) allowed(action string) bool {
+	bucket, perSecond := &c.candidates, c.limits.CandidatesPerSecond
 	switch action {
 	case signaling.SDPOffer:
-		return c.offers.Allow()
+		bucket, perSecond = &c.offers, c.limits.DescriptionsPerSecond
 	case signaling.SDPAnswer:
-		return c.answers.Allow()
+		bucket, perSecond = &c.answers, c.limits.DescriptionsPerSecond
 	}
-	return c.candidates.Allow()
+	if *bucket == nil {
+		*bucket = c.limits.bucket(perSecond, int(perSecond))
+	}
+	return (*bucket).Allow()
 }
 
 // forward puts a message to the backplane in the form of its recipient: from a viewer to the master
@@ -279,13 +282,34 @@ func (c *connection) tell(m signaling.Inbound) {
 	c.outbox.push(c.edges, c.socket, frame)
 }
 
+// await sets the connection's one timer to what is due next.
+func (c *connection) await() {
+	idle, life := c.idleLeft(), c.limits.ConnectionMax-time.Since(c.opened)
+	warning := life - min(goAwayMax, c.limits.ConnectionMax/10)
+	switch {
+	case !c.warned && warning <= idle:
+		c.edges.After(warning, &goAwayDue{})
+	case life <= idle:
+		c.edges.After(life, &lifetimeEnd{})
+	default:
+		c.edges.After(idle, &idleCheck{})
+	}
+}
+
+func (c *connection) idleLeft() time.Duration { return c.limits.IdleMax - time.Since(c.active) }
+
 func (c *connection) onIdleCheck() {
-	left := c.limits.IdleMax - time.Since(c.active)
-	if left <= 0 {
+	if c.idleLeft() <= 0 {
 		c.end(closeGoingAway, "idle")
 		return
 	}
-	c.edges.After(left, &idleCheck{})
+	c.await()
+}
+
+func (c *connection) onGoAwayDue() {
+	c.warned = true
+	c.await()
+	c.tell(signaling.Inbound{MessageType: signaling.GoAway})
 }
 
 // onEdgeEnded is the end of a socket or of a seat.

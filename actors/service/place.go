@@ -4,16 +4,17 @@ package service
 // however the connection ends, the seat is given back once. In order of execution:
 //
 //	the actor  sit      opens the edge
-//	the edge   occupy   joins, tells its actor, waits until there is somebody to deliver to,
-//	                    attaches, and parks: for most of its life a seat has no goroutine
-//	any side   give     what the backplane delivers, on the edge's or on a library's goroutine
+//	the edge   occupy   joins, tells its actor, and parks: when it waits a seat has no goroutine
 //	the actor  open     there is somebody to deliver to
+//	the edge   settle   attaches, and parks again, for most of its life
+//	any side   give     what the backplane delivers, on the edge's or on a library's goroutine
 //	the actor  quit     the end
 //	the edge   vacate   detaches, leaves; EdgeEnded says that the seat is free
 
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors"
@@ -34,25 +35,29 @@ type place struct {
 	viewersMax int
 	give       func(ctx context.Context, e backplane.Envelope) error // waits no longer than ctx lives
 
-	ready chan struct{} // closed by open
-	done  chan struct{} // closed by quit
-	lost  chan error    // of capacity 1: why the edge ends by itself
+	edge   *actors.Edge // the actor's
+	detach func()       // the edge's
 
-	detach func() // the edge's
-
-	// the actor's
-	edge          *actors.Edge
-	opened, ended bool
+	mu       sync.Mutex // guards the rest
+	ended    bool       // by quit
+	lost     error      // why the edge ends by itself
+	patience context.Context
 }
+
+// impatient is the context of who must not wait.
+var impatient = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // seated is the edge's message: the seat is taken.
 type seated struct{}
 
 func newPlace(w *world, admit *messages.Admit, give func(context.Context, backplane.Envelope) error) *place {
 	p := &place{
-		back: w.back, viewersMax: w.limits.ViewersMax, give: give,
-		seat:  backplane.Seat{Channel: admit.Channel.ID, Role: backplane.RoleMaster, ClientID: admit.ClientID, Connection: admit.Connection},
-		ready: make(chan struct{}), done: make(chan struct{}), lost: make(chan error, 1),
+		back: w.back, viewersMax: w.limits.ViewersMax, give: give, patience: impatient,
+		seat: backplane.Seat{Channel: admit.Channel.ID, Role: backplane.RoleMaster, ClientID: admit.ClientID, Connection: admit.Connection},
 	}
 	if admit.ClientID != "" {
 		p.seat.Role = backplane.RoleViewer
@@ -60,83 +65,104 @@ func newPlace(w *world, admit *messages.Admit, give func(context.Context, backpl
 	return p
 }
 
-func (p *place) open() {
-	if !p.opened {
-		p.opened = true
-		close(p.ready)
-	}
-}
-
-func (p *place) quit() {
-	if !p.ended {
-		p.ended = true
-		close(p.done)
-		p.edge.Wake()
-	}
-}
-
 func (p *place) sit(edges *actors.Edges) *actors.Edge {
 	p.edge = edges.Open("seat", p.occupy)
 	return p.edge
 }
 
+// open is called once at most, after seated.
+func (p *place) open() { p.edge.Wake() }
+
+func (p *place) quit() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.edge.Wake()
+}
+
+// lose ends the edge, for the first reason that is given.
+func (p *place) lose(err error) {
+	p.mu.Lock()
+	if p.lost == nil {
+		p.lost = err
+	}
+	p.mu.Unlock()
+	p.edge.Wake()
+}
+
 func (p *place) occupy(e *actors.Edge) error {
-	kept := false
-	defer func() {
-		if !kept {
-			p.leave() // also when Join failed half way
-		}
-	}()
+	parked := false
+	defer p.leaveUnless(&parked) // also when Join failed half way
 	if err := p.back.Join(e.Context(), p.seat, p.viewersMax); err != nil {
 		return err
 	}
 	if err := e.Post(&seated{}); err != nil {
 		return err
 	}
-	select {
-	case <-p.ready:
-	case <-p.done:
-		return nil
-	case <-e.Context().Done():
+	parked = true
+	return e.Park(p.settle)
+}
+
+func (p *place) settle(e *actors.Edge) (err error) {
+	parked := false
+	defer p.leaveUnless(&parked)
+	if p.over(e) {
 		return nil
 	}
-	var err error
 	if p.detach, err = p.attach(e); err != nil {
 		return err
 	}
-	kept = true
+	parked = true
 	return e.Park(p.vacate)
+}
+
+func (p *place) leaveUnless(parked *bool) {
+	if !*parked {
+		p.leave()
+	}
+}
+
+func (p *place) over(e *actors.Edge) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended || e.Context().Err() != nil
 }
 
 func (p *place) vacate(*actors.Edge) error {
 	defer p.leave()
 	defer p.detach()
-	select {
-	case err := <-p.lost:
-		return err
-	default:
-		return nil
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
 }
 
 // attach lets what waited in the store come at the pace of the client: Attach hands it over on this
 // goroutine, so waiting is allowed. What comes after that, on other goroutines, must not wait.
 func (p *place) attach(e *actors.Edge) (detach func(), err error) {
 	patience, done := context.WithCancel(e.Context())
+	p.setPatience(patience)
+	defer p.setPatience(impatient)
 	defer done()
-	return p.back.Attach(e.Context(), p.seat, func(env backplane.Envelope) {
-		err := errEvicted
-		if env.Kind != backplane.Evicted {
-			err = p.give(patience, env)
-		}
-		if err != nil {
-			select {
-			case p.lost <- err:
-			default:
-			}
-			e.Wake()
-		}
-	})
+	return p.back.Attach(e.Context(), p.seat, p.deliver)
+}
+
+func (p *place) setPatience(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.patience = ctx
+}
+
+func (p *place) deliver(env backplane.Envelope) {
+	p.mu.Lock()
+	patience := p.patience
+	p.mu.Unlock()
+	err := errEvicted
+	if env.Kind != backplane.Evicted {
+		err = p.give(patience, env)
+	}
+	if err != nil {
+		p.lose(err)
+	}
 }
 
 func (p *place) leave() {
