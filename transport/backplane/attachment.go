@@ -2,12 +2,12 @@
 // subscription and is handed over under one mutex, so that order is order of arrival.
 //
 // Flow: Attach subscribes, waits until the server knows, then looks after the seat (it may have been
-// taken between Join and Attach) and reads the store; live messages that come meanwhile wait behind
-// the mutex. Afterwards each live message is handed over and acknowledged; a poke makes it read the
-// store again; an eviction ends it.
+// taken between Join and Attach) and reads the store; live messages that come meanwhile wait in the
+// attachment's tray (arrivals.go). Afterwards each live message is handed over and acknowledged; a
+// poke makes it read the store again; an eviction ends it.
 //
-// Owner: whoever attached, through detach. mu guards everything; it is held while messages are handed
-// over, also during a reading of the store, which detach cuts short.
+// Owner: whoever attached, through detach. mu is held while messages are handed over, also during a
+// reading of the store, which detach cuts short.
 
 package backplane
 
@@ -25,11 +25,9 @@ import (
 )
 
 const (
-	attachmentMessagesMax = 4096 // waiting behind a reading of the store; beyond they are stored by their senders
-	attachmentBytesMax    = 64 << 20
-	settleWait            = 2 * time.Second // until every server of a cluster knows of the subscription
-	collectAgain          = time.Second     // after a reading that failed
-	seenMax               = 512             // ids remembered to recognise second copies
+	settleWait   = 2 * time.Second // until every server of a cluster knows of the subscription
+	collectAgain = time.Second     // after a reading that failed
+	seenMax      = 512             // ids remembered to recognise second copies
 )
 
 type attachment struct {
@@ -38,15 +36,55 @@ type attachment struct {
 	joined  uint64 // revision of presence; evictions of later revisions are for us
 	deliver func(Envelope)
 	sub     *nats.Subscription
-	ctx     context.Context
-	cancel  context.CancelFunc
+	tray    tray
+	cut     cut
 
-	mu    sync.Mutex
-	gone  bool // evicted or detached: nothing is handed over any more
+	mu    sync.Mutex // guards the rest
+	gone  bool       // evicted or detached: nothing is handed over any more
 	seen  map[string]struct{}
-	order []string // ring of the ids in seen; it grows with use, for most attachments get few messages
+	order []string // ring of the ids in seen; both grow with use, for most attachments get few messages
 	next  int
 	timer *time.Timer
+}
+
+// cut ends readings of the store. While nothing is read it holds no context.
+type cut struct {
+	mu    sync.Mutex
+	made  bool
+	under context.CancelFunc // of the reading under way
+}
+
+// reading bounds a reading by ctx, requestWait and the cut. There is one at a time.
+func (c *cut) reading(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, requestWait)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.under = cancel
+	if c.made {
+		cancel()
+	}
+	return ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.under = nil
+		cancel()
+	}
+}
+
+// make ends the reading under way and each that begins later.
+func (c *cut) make() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.made = true
+	if c.under != nil {
+		c.under()
+	}
+}
+
+func (c *cut) is() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.made
 }
 
 // Attach opens the receiving end of a seat that was joined: first what waits in the store, in order,
@@ -56,15 +94,14 @@ type attachment struct {
 func (b *Backplane) Attach(ctx context.Context, seat Seat, deliver func(Envelope)) (detach func(), err error) {
 	ctx, cancel := deadline(ctx, requestWait)
 	defer cancel()
-	a := &attachment{b: b, seat: seat, deliver: deliver, seen: map[string]struct{}{}}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	stop := context.AfterFunc(ctx, a.cancel) // the caller gives up: so does the first reading
+	a := &attachment{b: b, seat: seat, deliver: deliver, tray: tray{busy: true}}
+	defer a.goOn()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err = a.subscribe(ctx); err == nil {
-		err = a.catchUp()
+		err = a.catchUp(ctx)
 	}
-	if !stop() && err == nil {
+	if err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -78,7 +115,7 @@ func (b *Backplane) Attach(ctx context.Context, seat Seat, deliver func(Envelope
 }
 
 func (a *attachment) subscribe(ctx context.Context) error {
-	sub, err := a.b.nc.Subscribe(liveSubject(a.seat.Channel, a.seat.client()), a.onMessage)
+	sub, err := a.b.nc.ChanSubscribe(liveSubject(a.seat.Channel, a.seat.client()), a.b.arrivals)
 	if err != nil {
 		return err
 	}
@@ -93,31 +130,28 @@ func (a *attachment) subscribe(ctx context.Context) error {
 	if closed {
 		return errors.New("backplane is closed")
 	}
-	if err := sub.SetPendingLimits(attachmentMessagesMax, attachmentBytesMax); err != nil {
-		return err
-	}
 	return a.b.nc.FlushWithContext(ctx)
 }
 
-// onMessage is called by nats.go, one message at a time.
+// onMessage is called with one message at a time.
 func (a *attachment) onMessage(m *nats.Msg) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	kind := m.Header.Get(headerKind)
 	switch {
 	case a.gone:
-		a.answer(m, refusedBody)
+		answer(m, refusedBody)
 	case kind == Evicted:
 		a.onEviction(m)
 	case kind == kindPoke:
 		a.collectOrRetry()
 	default:
 		a.handOver(m.Header, m.Data)
-		a.answer(m, "")
+		answer(m, "")
 	}
 }
 
-func (a *attachment) answer(m *nats.Msg, body string) {
+func answer(m *nats.Msg, body string) {
 	if m.Reply != "" {
 		_ = m.Respond([]byte(body)) // lost: the sender stores a copy, which is recognised
 	}
@@ -155,6 +189,9 @@ func (a *attachment) handOver(header nats.Header, data []byte) {
 		a.order[a.next] = id
 		a.next = (a.next + 1) % seenMax
 	}
+	if a.seen == nil {
+		a.seen = map[string]struct{}{}
+	}
 	a.seen[id] = struct{}{}
 	a.deliver(Envelope{
 		Channel: a.seat.Channel, To: a.seat.client(), From: header.Get(headerFrom), Kind: header.Get(headerKind), Data: data,
@@ -162,16 +199,16 @@ func (a *attachment) handOver(header nats.Header, data []byte) {
 }
 
 // catchUp looks after the seat, then after the store.
-func (a *attachment) catchUp() error {
-	ctx, cancel := context.WithTimeout(a.ctx, requestWait)
-	defer cancel()
+func (a *attachment) catchUp(ctx context.Context) error {
+	ctx, end := a.cut.reading(ctx)
+	defer end()
 	_, live, _, err := a.b.readPresence(ctx, token(a.seat.Channel))
 	if err != nil {
 		return err
 	}
 	for _, s := range live {
 		if s.Connection == a.seat.Connection {
-			return a.collect()
+			return a.collect(ctx)
 		}
 	}
 	a.evicted()
@@ -179,9 +216,7 @@ func (a *attachment) catchUp() error {
 }
 
 // collect takes what waits for this seat out of the store, in order.
-func (a *attachment) collect() error {
-	ctx, cancel := context.WithTimeout(a.ctx, requestWait)
-	defer cancel()
+func (a *attachment) collect(ctx context.Context) error {
 	boxes := a.b.boxes
 	return boxes.each(ctx, boxFilter(a.seat.Channel, a.seat.client()), func(m *jetstream.RawStreamMsg) (bool, error) {
 		if err := boxes.stream.DeleteMsg(ctx, m.Sequence); err != nil {
@@ -197,7 +232,9 @@ func (a *attachment) collect() error {
 }
 
 func (a *attachment) collectOrRetry() {
-	if err := a.collect(); err != nil && a.ctx.Err() == nil {
+	ctx, end := a.cut.reading(context.Background())
+	defer end()
+	if err := a.collect(ctx); err != nil && !a.cut.is() {
 		a.b.log.Warn("collect undelivered messages", zap.Error(err))
 		a.again(collectAgain)
 	}
@@ -208,7 +245,7 @@ func (a *attachment) again(wait time.Duration) {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	a.timer = time.AfterFunc(wait, a.lookAgain)
+	a.timer = time.AfterFunc(wait, a.look)
 }
 
 func (a *attachment) lookAgain() {
@@ -217,24 +254,24 @@ func (a *attachment) lookAgain() {
 	if a.gone {
 		return
 	}
-	if err := a.catchUp(); err != nil && a.ctx.Err() == nil {
+	if err := a.catchUp(context.Background()); err != nil && !a.cut.is() {
 		a.b.log.Warn("look after seat", zap.Error(err))
 		a.again(collectAgain)
 	}
 }
 
 func (a *attachment) detach() {
-	a.cancel() // a reading under way ends
+	a.cut.make()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.leave()
 }
 
-// leave ends the subscription. It drains, so that what is on its way here already is refused in
-// onMessage and its sender need not wait for an answer until ackWait is over.
+// leave ends the subscription. It drains, so that what is on its way here already is refused and its
+// sender need not wait for an answer until ackWait is over.
 func (a *attachment) leave() {
 	a.gone = true
-	a.cancel()
+	a.cut.make()
 	if a.timer != nil {
 		a.timer.Stop()
 	}

@@ -5,7 +5,7 @@
 // (store.go), checks the store against the manifest (manifest.go) and takes this node's lease
 // (nodes.go). Then: channels.go and streams.go (the control plane's resources, kept by resources.go),
 // presence.go (Join, Leave, Seats), courier.go
-// (Send) and attachment.go (Attach), which meet on the subjects of subjects.go.
+// (Send), attachment.go (Attach) and arrivals.go, which meet on the subjects of subjects.go.
 //
 // Owner: whoever called Open. Callbacks run on goroutines of nats.go and of timers; each file says
 // which mutex guards what. Nothing of ours runs after Close.
@@ -63,7 +63,7 @@ type Stats struct {
 	Evicted     uint64 // connections told that their seat is taken
 	Conflicts   uint64 // compare-and-set attempts that were repeated
 	LeasesLost  uint64 // times this node found its lease expired
-	ServerSlow  uint64 // times nats.go dropped messages for a slow subscription
+	ServerSlow  uint64 // times messages found no room among the arrivals or in an attachment's tray
 	Attachments uint64 // now
 }
 
@@ -89,13 +89,17 @@ type Backplane struct {
 	courier  *courier
 	count    counters
 
+	arrivals   chan *nats.Msg // of all attachments
+	quit       chan struct{}  // closed to end the porter
+	porterGone chan struct{}
+
 	// writing serialises the changes of resources, so that the manifest and the bucket move together
 	writing  sync.Mutex
 	manifest *manifest // nil unless the store is a folder of ours
 
 	mu          sync.Mutex
 	joined      map[string]uint64                  // revision of presence at which a connection joined
-	attachments map[*nats.Subscription]*attachment // to be woken after a reconnect
+	attachments map[*nats.Subscription]*attachment // by where their messages come from
 	closed      bool
 }
 
@@ -104,6 +108,7 @@ type Backplane struct {
 func Open(ctx context.Context, cfg Config) (*Backplane, error) {
 	b := &Backplane{
 		node: token(cfg.Node) + "-" + rand.Text()[:10], log: cfg.Log,
+		arrivals: make(chan *nats.Msg, arrivalsMax), quit: make(chan struct{}), porterGone: make(chan struct{}),
 		joined: map[string]uint64{}, attachments: map[*nats.Subscription]*attachment{},
 	}
 	if b.log == nil {
@@ -162,12 +167,13 @@ func (b *Backplane) connect(cfg Config) (err error) {
 	if b.nc, err = nats.Connect(cfg.URL, options...); err != nil {
 		return fmt.Errorf("dial NATS: %w", err)
 	}
+	time.AfterFunc(0, b.porter)
 	b.js, err = jetstream.New(b.nc)
 	return err
 }
 
-// onClientError hears of messages that nats.go dropped because a subscription was slow. Their
-// senders saw no acknowledgement and stored them: collect them.
+// onClientError hears of messages that nats.go dropped because there was no room among the arrivals.
+// Their senders saw no acknowledgement and stored them: collect them.
 func (b *Backplane) onClientError(_ *nats.Conn, sub *nats.Subscription, err error) {
 	if !errors.Is(err, nats.ErrSlowConsumer) {
 		b.log.Warn("NATS client", zap.Error(err))
@@ -178,7 +184,7 @@ func (b *Backplane) onClientError(_ *nats.Conn, sub *nats.Subscription, err erro
 	a := b.attachments[sub]
 	b.mu.Unlock()
 	if a != nil {
-		time.AfterFunc(0, a.lookAgain)
+		a.look()
 	}
 }
 
@@ -193,7 +199,7 @@ func (b *Backplane) resume(why string) {
 	b.mu.Unlock()
 	b.log.Info("looking after seats again", zap.String("why", why), zap.Int("attachments", len(waiting)))
 	for _, a := range waiting {
-		time.AfterFunc(0, a.lookAgain) // side by side: one that is stuck must not hold the caller
+		a.look()
 	}
 }
 
@@ -224,6 +230,8 @@ func (b *Backplane) Close() error {
 	if b.nc != nil {
 		_ = b.nc.FlushTimeout(closeWait)
 		b.nc.Close()
+		close(b.quit)
+		<-b.porterGone
 	}
 	if b.embedded != nil {
 		return b.embedded.stop()
