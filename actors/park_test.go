@@ -87,3 +87,25 @@ func TestPanicInTheRestOfAParkedEdgeIsItsEnd(t *testing.T) {
 	}
 	halt(t, sys)
 }
+
+// A sleeping edge has no context; what runs when it wakes has one of its own.
+func TestContextEndsWhenAnEdgeFallsAsleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		contexts := make(chan context.Context, 1)
+		sys, edge, ended := parking(t, false, func(e *Edge) error {
+			contexts <- e.Context()
+			return e.Park(func(e *Edge) error { return e.Context().Err() })
+		})
+		synctest.Wait()
+		edge.Wake()
+		synctest.Wait()
+		if before := <-contexts; before.Err() == nil {
+			t.Error("the context of before lives on")
+		}
+		edge.Wake()
+		if err := await(t, "end of the edge", ended); err != nil {
+			t.Errorf("the rest ran with a context that had ended: %v", err)
+		}
+		halt(t, sys)
+	})
+}
