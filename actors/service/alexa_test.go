@@ -50,6 +50,11 @@ func TestAlexaOffer(t *testing.T) {
 	if _, err := ask(); !refusedAs(err, "ResourceNotFoundException") {
 		t.Fatalf("no channel: %v", err)
 	}
+	for _, m := range r.Mailboxes() {
+		if m.Panics > 0 {
+			t.Errorf("%d panics of %s", m.Panics, m.Kind)
+		}
+	}
 }
 
 // An offer that nobody answers ends when it expires. The channel's record is made by hand: no client
