@@ -132,7 +132,7 @@ func TestHelpListsTheCommands(t *testing.T) {
 	if err := run([]string{"--help"}, nil, &out); !errors.Is(err, settings.ErrDone) {
 		t.Fatal(err)
 	}
-	for _, c := range []string{"  presign ", "  iot create-thing NAME ", "  iot create-role-alias NAME ", "  --iot string ", "  --access-key-file string ", "  --data-dir string "} {
+	for _, c := range []string{"  presign ", "  iot create-thing NAME ", "  iot create-role-alias NAME ", "  repair ", "  --iot string ", "  --access-key-file string ", "  --data-dir string "} {
 		if !strings.Contains(out.String(), "\n"+c) {
 			t.Errorf("--help lacks %q", c)
 		}

@@ -29,7 +29,7 @@ const (
 	manifestName  = "manifest"
 	manifestMagic = "heliograph manifest 1 "
 	absentSum     = "-" // in place of a checksum: the key may be absent
-	remedy        = "restore the folder from a backup, or move it away to start empty"
+	remedy        = "run heliograph-server repair, which saves what is whole, or restore the folder from a backup"
 )
 
 // DamageError says that the store is not what was written to it.
@@ -89,7 +89,11 @@ func (m *manifest) write() error {
 	if err := os.Rename(path+".new", path); err != nil {
 		return fmt.Errorf("replace manifest: %w", err)
 	}
-	folder, err := os.Open(m.dir)
+	return syncFolder(m.dir)
+}
+
+func syncFolder(dir string) error {
+	folder, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open store folder: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,9 +14,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
+	"text/tabwriter"
 )
 
 // victimDir makes the test binary a victim: it changes channels in that folder and says which
@@ -176,48 +177,90 @@ func holdings(ctx context.Context, b *Backplane) (all []string, err error) {
 	return all, err
 }
 
+// outcome counts what became of the faults of one kind in one file.
+type outcome struct{ found, harmless int }
+
 // Every kind of damage to every file is found, now and at the next start, or does no harm.
 func TestDamageIsFoundOrHarmless(t *testing.T) {
 	dir := t.TempDir()
 	want := fill(t, dir)
-	var files []string
-	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type().IsRegular() && entry.Name() != "lock" {
-			files = append(files, strings.TrimPrefix(path, dir))
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	var found, harmless atomic.Int32
+	var mu sync.Mutex
+	table := map[string]map[string]outcome{}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 8) // most of the time goes into waiting for the disk
-	for _, file := range files {
+	for _, file := range storeFiles(t, dir) {
 		content, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, damaged := range damages(content) {
+		table[file] = map[string]outcome{}
+		for _, d := range damages(content) {
 			wg.Add(1)
 			slots <- struct{}{}
 			go func() {
 				defer func() { <-slots; wg.Done() }()
 				store := filepath.Join(t.TempDir(), "store")
-				if err := damagedCopy(dir, store, file, damaged); err != nil {
+				if err := damagedCopy(dir, store, file, d.content); err != nil {
 					t.Error(err)
-				} else if inspect(t, store, file+" "+name, want) {
-					found.Add(1)
-				} else {
-					harmless.Add(1)
+					return
 				}
+				reported := inspect(t, store, file+" "+d.name, want)
+				mu.Lock()
+				defer mu.Unlock()
+				o := table[file][d.kind]
+				if reported {
+					o.found++
+				} else {
+					o.harmless++
+				}
+				table[file][d.kind] = o
 			}()
 		}
 	}
 	wg.Wait()
-	t.Logf("%d files: %d damages found, %d harmless", len(files), found.Load(), harmless.Load())
-	if found.Load() == 0 || harmless.Load() == 0 {
+	logOutcomes(t, table)
+}
+
+// logOutcomes prints the table, and wants both outcomes to occur.
+func logOutcomes(t *testing.T, table map[string]map[string]outcome) {
+	t.Helper()
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "file\t%s\n", strings.Join(damageKinds, "\t"))
+	var sum outcome
+	for _, file := range slices.Sorted(maps.Keys(table)) {
+		fmt.Fprint(w, file)
+		for _, kind := range damageKinds {
+			o := table[file][kind]
+			sum.found, sum.harmless = sum.found+o.found, sum.harmless+o.harmless
+			fmt.Fprintf(w, "\t%d found, %d harmless", o.found, o.harmless)
+		}
+		fmt.Fprintln(w)
+	}
+	_ = w.Flush()
+	t.Logf("%d files: %d damages found, %d harmless, none silent\n%s", len(table), sum.found, sum.harmless, out.String())
+	if sum.found == 0 || sum.harmless == 0 {
 		t.Error("the test does not reach both")
 	}
+}
+
+// storeFiles are all files of a store, without the lock, which holds nothing.
+func storeFiles(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && entry.Name() != "lock" {
+			files = append(files, strings.TrimPrefix(path, dir+"/"))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"manifest", "KV_channels/meta.inf", "KV_channels/meta.sum", "KV_channels/msgs/1.blk", "KV_channels/msgs/index.db", "KV_streams/msgs/1.blk"} {
+		if !slices.ContainsFunc(files, func(file string) bool { return strings.HasSuffix(file, part) }) {
+			t.Fatalf("the store has no %s: %q", part, files)
+		}
+	}
+	return files
 }
 
 func damagedCopy(from, to, file string, damaged []byte) error {
@@ -230,19 +273,34 @@ func damagedCopy(from, to, file string, damaged []byte) error {
 	return os.WriteFile(filepath.Join(to, file), damaged, 0o600)
 }
 
-// damages are single flipped bits, cut ends and, as nil, the file's removal.
-func damages(content []byte) map[string][]byte {
-	const flips = 24
-	all := map[string][]byte{"removed": nil}
+type damaged struct {
+	kind, name string
+	content    []byte // nil: the file is gone
+}
+
+var damageKinds = []string{"flipped", "cut", "zeroed", "removed"}
+
+// damages are single flipped bits, cut ends, blocks of zeros as a power cut leaves them, and the
+// file's removal.
+func damages(content []byte) []damaged {
+	const flips, page = 32, 512
+	all := []damaged{{"removed", "removed", nil}}
 	for i := range min(flips, len(content)) {
 		at := i * len(content) / min(flips, len(content))
 		flipped := slices.Clone(content)
 		flipped[at] ^= 1 << (i % 8)
-		all[fmt.Sprintf("bit %d of byte %d flipped", i%8, at)] = flipped
+		all = append(all, damaged{"flipped", fmt.Sprintf("bit %d of byte %d flipped", i%8, at), flipped})
 	}
-	for _, at := range []int{0, 1, len(content) / 2, len(content) - 1} {
+	for _, at := range []int{0, 1, len(content) / 4, len(content) / 2, len(content) - page, len(content) - 1} {
 		if at >= 0 && at < len(content) {
-			all[fmt.Sprintf("cut to %d bytes", at)] = append([]byte{}, content[:at]...)
+			all = append(all, damaged{"cut", fmt.Sprintf("cut to %d bytes", at), append([]byte{}, content[:at]...)})
+		}
+	}
+	for _, at := range []int{0, len(content) / 2, len(content) - page} {
+		if at >= 0 && at < len(content) {
+			zeroed := slices.Clone(content)
+			clear(zeroed[at:min(at+page, len(zeroed))])
+			all = append(all, damaged{"zeroed", fmt.Sprintf("zeros from byte %d", at), zeroed})
 		}
 	}
 	return all
@@ -256,7 +314,7 @@ func inspect(t *testing.T, dir, what string, want []string) (reported bool) {
 		b, err := Open(t.Context(), Config{Dir: dir})
 		var damage *DamageError
 		if errors.As(err, &damage) {
-			if !strings.Contains(err.Error(), "backup") || start == 1 && !reported {
+			if !strings.Contains(err.Error(), "heliograph-server repair") || !strings.Contains(err.Error(), dir) || start == 1 && !reported {
 				t.Errorf("%s: start %d: %v", what, start, err)
 			}
 			reported = true

@@ -11,6 +11,7 @@
 package backplane
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -35,6 +36,23 @@ func token(s string) string {
 	}
 	if out.Len() == 0 {
 		return "="
+	}
+	return out.String()
+}
+
+// untoken is what token encoded.
+func untoken(t string) string {
+	if t == "=" {
+		return ""
+	}
+	var out strings.Builder
+	for i := 0; i < len(t); i++ {
+		if b, err := hex.DecodeString(t[min(i+1, len(t)):min(i+3, len(t))]); t[i] == '=' && err == nil && len(b) == 1 {
+			out.WriteByte(b[0])
+			i += 2
+		} else {
+			out.WriteByte(t[i])
+		}
 	}
 	return out.String()
 }
