@@ -218,23 +218,27 @@ func openKeys(dir, fixedFile, account string) (*keystore, error) {
 	}
 	ring, err := compileKeys(k.initial, account)
 	if err != nil {
-		return nil, fmt.Errorf("%w (correct it; without %s new keys are made at the next start)", err, filepath.Join(dir, keysFile))
+		return nil, fmt.Errorf("%w (correct it or restore it from a backup; without %s and %s new keys are made at the next start)",
+			err, filepath.Join(dir, keysFile), keysSumFile)
 	}
 	k.ring.Store(ring)
 	k.RelaySecret = ring.relaySecret
-	return k, nil
+	return k, noteKeys(dir, k.initial)
 }
 
 // read gets what the files hold now.
 func (k *keystore) read() (texts keyTexts, err error) {
 	texts.kept = k.initial.kept
 	if k.dir != "" {
-		if texts.kept, err = readSmall(filepath.Join(k.dir, keysFile)); err != nil {
+		if texts.kept, texts.changed, err = readSmall(filepath.Join(k.dir, keysFile)); err != nil {
 			return texts, fmt.Errorf("read keys: %w", err)
+		}
+		if err := checkKeysSum(k.dir, texts.kept, texts.changed); err != nil {
+			return texts, err
 		}
 	}
 	if k.fixedFile != "" {
-		if texts.fixed, err = readSmall(k.fixedFile); err != nil {
+		if texts.fixed, _, err = readSmall(k.fixedFile); err != nil {
 			return texts, fmt.Errorf("read --access-key-file: %w", err)
 		}
 		if len(texts.fixed) == 0 {

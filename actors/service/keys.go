@@ -33,6 +33,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
@@ -72,8 +73,9 @@ func (e keyEntry) credentials() messages.Credentials {
 
 // keyTexts are the two files as they were read.
 type keyTexts struct {
-	kept  []byte // keys.json
-	fixed []byte // --access-key-file; empty: none
+	kept    []byte    // keys.json
+	changed time.Time // when it was written
+	fixed   []byte    // --access-key-file; empty: none
 }
 
 func (t keyTexts) equal(o keyTexts) bool {
@@ -101,8 +103,11 @@ func makeKeys(dir string) (text []byte, err error) {
 		return newKeys().encode(), nil
 	}
 	path := filepath.Join(dir, keysFile)
-	text, err = readSmall(path)
+	text, _, err = readSmall(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, keysSumFile)); err == nil {
+			return nil, fmt.Errorf("%s is gone from %s: restore it from a backup, or remove %s too and new keys are made", keysFile, dir, keysSumFile)
+		}
 		text = newKeys().encode()
 		return text, writeSecret(path, text)
 	}
@@ -142,18 +147,22 @@ func (d *keyDocument) encode() []byte {
 	return append(text, '\n')
 }
 
-// readSmall reads a file that has no reason to be large.
-func readSmall(path string) ([]byte, error) {
+// readSmall reads a file that has no reason to be large, and when it was changed.
+func readSmall(path string) (text []byte, changed time.Time, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, changed, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, keysBytesMax+1))
+	info, err := f.Stat()
+	if err != nil {
+		return nil, changed, err
+	}
+	text, err = io.ReadAll(io.LimitReader(f, keysBytesMax+1))
 	if err == nil && len(text) > keysBytesMax {
 		err = fmt.Errorf("%s has more than %d bytes", filepath.Base(path), keysBytesMax)
 	}
-	return text, err
+	return text, info.ModTime(), err
 }
 
 var (
@@ -250,7 +259,7 @@ func writeSecret(path string, text []byte) error {
 
 // ReadKey returns the key of that id in the keys.json of a data directory.
 func ReadKey(dir, accessKeyID string) (messages.Credentials, error) {
-	text, err := readSmall(filepath.Join(dir, keysFile))
+	text, _, err := readSmall(filepath.Join(dir, keysFile))
 	if err != nil {
 		return messages.Credentials{}, fmt.Errorf("read keys: %w", err)
 	}

@@ -348,7 +348,7 @@ func FuzzKeys(f *testing.F) {
 	f.Add(string(newKeys().encode()), "ID secret")
 	f.Add(`{"relay_secret":"r","session_secret":"s","keys":[{"access_key_id":"A","secret_access_key":"b","policy":`+aws.Everything+`}]}`, `{"access_key_id":"C","secret_access_key":"d"}`)
 	f.Fuzz(func(t *testing.T, kept, fixed string) {
-		ring, err := compileKeys(keyTexts{[]byte(kept), []byte(fixed)}, "000000000000")
+		ring, err := compileKeys(keyTexts{kept: []byte(kept), fixed: []byte(fixed)}, "000000000000")
 		if err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -42,15 +43,21 @@ func (k *keywatch) Receive(ctx actor.Context) {
 	case *keysRead:
 		k.onKeysRead(msg)
 	case *actors.EdgeEnded:
-		k.edges.After(k.cfg.KeysPoll, &keysDue{})
+		k.onEdgeEnded(msg)
 	}
 }
 
 // onKeysDue reads whole files: their times tell too little, an editor may write twice in one tick.
+// What is in force, and has settled, is noted (keysum.go).
 func (k *keywatch) onKeysDue() {
+	inForce := k.last
 	k.edges.Open("read keys", func(e *actors.Edge) error {
 		texts, err := k.keys.read()
-		return e.Post(&keysRead{texts, err})
+		var noted error
+		if err == nil && texts.equal(inForce) {
+			noted = noteKeys(k.keys.dir, texts)
+		}
+		return errors.Join(noted, e.Post(&keysRead{texts, err}))
 	})
 }
 
@@ -78,6 +85,13 @@ func (k *keywatch) onKeysRead(msg *keysRead) {
 	if ring.relaySecret != k.keys.RelaySecret {
 		k.sys.Log().Warn("relay_secret has changed: it is heeded after a restart")
 	}
+}
+
+func (k *keywatch) onEdgeEnded(msg *actors.EdgeEnded) {
+	if msg.Err != nil {
+		k.sys.Log().Warn("note keys", zap.Error(msg.Err))
+	}
+	k.edges.After(k.cfg.KeysPoll, &keysDue{})
 }
 
 // refused keeps the keys. What stays wrong in the same way is not said again.

@@ -28,6 +28,7 @@ import (
 const (
 	authorityFile    = "ca.pem"
 	authorityKeyFile = "ca-key.pem"
+	authorityDraft   = ".new"
 	authorityLife    = 10 * 365 * 24 * time.Hour
 	serverLife       = 397 * 24 * time.Hour // what browsers accept at most
 	clockSlack       = 24 * time.Hour       // cameras begin with a wrong clock
@@ -123,45 +124,63 @@ func withinPrivate(a netip.Addr) bool {
 	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast()
 }
 
-// write puts the key first: a crash in between leaves no certificate, and the next start begins anew.
+// write puts the certificate in place last: a crash before that leaves its draft, and the next start
+// begins anew.
 func (a *Authority) write(dir string) error {
 	der, err := x509.MarshalECPrivateKey(a.key)
 	if err != nil {
 		return fmt.Errorf("encode ca key: %w", err)
 	}
 	key := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	path := filepath.Join(dir, authorityFile)
+	if err := os.WriteFile(path+authorityDraft, a.pem, 0o644); err != nil {
+		return fmt.Errorf("write ca certificate: %w", err)
+	}
 	if err := os.WriteFile(filepath.Join(dir, authorityKeyFile), key, 0o600); err != nil {
 		return fmt.Errorf("write ca key: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, authorityFile), a.pem, 0o644); err != nil {
+	if err := os.Rename(path+authorityDraft, path); err != nil {
 		return fmt.Errorf("write ca certificate: %w", err)
 	}
 	return nil
 }
 
+// lost says that there was a certificate beside the key.
+func lost(dir string) bool {
+	_, key := os.Stat(filepath.Join(dir, authorityKeyFile))
+	_, draft := os.Stat(filepath.Join(dir, authorityFile+authorityDraft))
+	return key == nil && draft != nil
+}
+
 func readAuthority(dir string) (*Authority, error) {
+	damaged := func(what string) error {
+		return fmt.Errorf("%s in %s is damaged: restore it from a backup, or remove %s and %s, a new authority is made at the next start and clients must trust it anew", what, dir, authorityFile, authorityKeyFile)
+	}
 	text, err := os.ReadFile(filepath.Join(dir, authorityFile))
+	if errors.Is(err, fs.ErrNotExist) && lost(dir) {
+		return nil, damaged(authorityFile)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read ca certificate: %w", err)
 	}
-	damaged := func(what string) error {
-		return fmt.Errorf("%s in %s is damaged: remove %s and %s, a new authority is made at the next start and clients must trust it anew", what, dir, authorityFile, authorityKeyFile)
-	}
 	keyText, err := os.ReadFile(filepath.Join(dir, authorityKeyFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, damaged("the certificate authority")
+		return nil, damaged(authorityKeyFile)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read ca key: %w", err)
 	}
 	certBlock, _ := pem.Decode(text)
-	keyBlock, _ := pem.Decode(keyText)
-	if certBlock == nil || keyBlock == nil {
-		return nil, damaged("the certificate authority")
+	if certBlock == nil {
+		return nil, damaged(authorityFile)
 	}
-	cert, err := x509.ParseCertificate(certBlock.Bytes)
+	cert, err := readRoot(certBlock.Bytes)
 	if err != nil {
 		return nil, damaged(authorityFile)
+	}
+	keyBlock, _ := pem.Decode(keyText)
+	if keyBlock == nil {
+		return nil, damaged(authorityKeyFile)
 	}
 	key, err := x509.ParseECPrivateKey(keyBlock.Bytes)
 	if err != nil || !key.PublicKey.Equal(cert.PublicKey) {
@@ -171,6 +190,16 @@ func readAuthority(dir string) (*Authority, error) {
 		return nil, fmt.Errorf("the certificate authority in %s has expired: remove %s and %s", dir, authorityFile, authorityKeyFile)
 	}
 	return &Authority{cert: cert, key: key, pem: text}, nil
+}
+
+// readRoot reads a certificate that signed itself. Whoever trusts a root does not look at its
+// signature; here it is the checksum.
+func readRoot(der []byte) (*x509.Certificate, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, err
+	}
+	return cert, cert.CheckSignatureFrom(cert)
 }
 
 // PEM returns the authority's certificate, for clients to trust.

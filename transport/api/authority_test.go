@@ -79,3 +79,25 @@ func TestDamagedAuthority(t *testing.T) {
 		}
 	}
 }
+
+// A crash at the first start, before the certificate is in place, leaves nothing to trust: the next
+// start begins anew. A certificate that was in place and is gone is missed.
+func TestAuthorityInterruptedAndLost(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := OpenAuthority(dir, loopbackIdentity()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, authorityFile)
+	if err := os.Rename(path, path+authorityDraft); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenAuthority(dir, loopbackIdentity()); err != nil {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenAuthority(dir, loopbackIdentity()); err == nil || !strings.Contains(err.Error(), "ca.pem") {
+		t.Errorf("lost: %v", err)
+	}
+}

@@ -52,7 +52,7 @@ func OpenThings(dir string) (*Things, error) {
 	}
 	t, err := parseThings(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s is damaged (%w): remove it, a new root is made and every device needs a new certificate", path, err)
+		return nil, fmt.Errorf("%s is damaged (%w): restore it from a backup, or remove it, a new root is made and every device needs a new certificate", path, err)
 	}
 	return t, nil
 }
@@ -110,7 +110,7 @@ func parseThings(text []byte) (*Things, error) {
 	if certBlock == nil || keyBlock == nil {
 		return nil, errors.New("certificate or key is missing")
 	}
-	cert, err := x509.ParseCertificate(certBlock.Bytes)
+	cert, err := readRoot(certBlock.Bytes)
 	if err != nil {
 		return nil, err
 	}
