@@ -57,8 +57,6 @@ type conformance struct {
 var unraised = map[string]string{
 	"DeviceStreamLimitExceededException": "documented as not implemented by AWS",
 	"InvalidDeviceException":             "documented as not implemented by AWS",
-	"AccessDeniedException":              "needs an access key with a policy",
-	"NotAuthorizedException":             "needs an access key with a policy",
 	"InvalidClientException":             "AWS does not say when",
 	"SessionExpiredException":            "AWS does not say of which session",
 }
@@ -110,20 +108,19 @@ func runConformance(t *testing.T) (got conformance) {
 	t.Helper()
 	services := map[string]any{}
 	var roots []byte
-	for name, limits := range map[string]service.Limits{
-		"normal":  {RequestRates: 100},
-		"limited": {RequestRates: 0.001},
-		"slow":    {RequestRates: 100, Transition: time.Hour, ChannelsMax: 1, StreamsMax: 1},
+	for name, cfg := range map[string]service.Config{
+		"normal":  {Limits: service.Limits{RequestRates: 100}, Dir: twoKeys(t)},
+		"limited": {Limits: service.Limits{RequestRates: 0.001}},
+		"slow":    {Limits: service.Limits{RequestRates: 100, Transition: time.Hour, ChannelsMax: 1, StreamsMax: 1}},
 	} {
-		s := newServiceWith(t, service.Config{Limits: limits})
+		s := newServiceWith(t, cfg)
 		roots = append(roots, s.CAPEM...)
 		services["region"] = s.Region
 		if name == "normal" {
 			services["master"] = answering(t, s)
+			services["denied"] = target(s, deniedKey, deniedSecret)
 		}
-		services[name] = map[string]any{"endpoint": s.PublicURL, "credentials": map[string]string{
-			"accessKeyId": s.Credentials.AccessKeyID, "secretAccessKey": s.Credentials.SecretAccessKey,
-		}}
+		services[name] = target(s, s.Credentials.AccessKeyID, s.Credentials.SecretAccessKey)
 	}
 	text, err := json.Marshal(services)
 	if err != nil {
@@ -138,6 +135,38 @@ func runConformance(t *testing.T) (got conformance) {
 		t.Fatalf("read what conformance.mjs printed: %v\n%s", err, out)
 	}
 	return got
+}
+
+// target is a service as the holder of a key sees it.
+func target(s *service.Service, id, secret string) map[string]any {
+	return map[string]any{"endpoint": s.PublicURL, "credentials": map[string]string{"accessKeyId": id, "secretAccessKey": secret}}
+}
+
+const deniedKey, deniedSecret = "DENIED", "secret-of-the-denied"
+
+// twoKeys is a data directory with a key for everything and one that a Deny takes everything from.
+func twoKeys(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "data")
+	type key struct {
+		ID     string          `json:"access_key_id"`
+		Secret string          `json:"secret_access_key"`
+		Policy json.RawMessage `json:"policy"`
+	}
+	const nothing = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"kinesisvideo:*","Resource":"*"}]}`
+	text, err := json.Marshal(map[string]any{"relay_secret": "relay", "session_secret": "session", "keys": []key{
+		{"ALLOWED", "secret-of-the-allowed", json.RawMessage(aws.Everything)}, {deniedKey, deniedSecret, json.RawMessage(nothing)},
+	}})
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "keys.json"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // answering connects a master that answers each offer with the offer itself, and gives its channel.

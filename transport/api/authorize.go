@@ -90,10 +90,16 @@ func (d *doors) resourcesOf(ctx context.Context, body []byte) ([]string, error) 
 	return resources, nil
 }
 
+// These, and all of signaling, document NotAuthorizedException in place of AccessDeniedException.
+var notAuthorized = map[string]bool{
+	"/describeStream": true, "/updateStream": true, "/deleteStream": true, "/getDataEndpoint": true,
+	"/updateDataRetention": true, "/tagStream": true, "/untagStream": true, "/listTagsForStream": true,
+}
+
 // denied has a type and status for each API (kvs-protocol.md 1.5).
 func denied(path, text string) error {
 	switch {
-	case strings.HasPrefix(path, "/v1/"): // signaling has no AccessDeniedException
+	case strings.HasPrefix(path, "/v1/"), notAuthorized[path]:
 		return &aws.Error{Type: "NotAuthorizedException", Status: http.StatusUnauthorized, Message: text}
 	case strings.HasPrefix(path, "/joinStorageSession"):
 		return &aws.Error{Type: "AccessDeniedException", Status: http.StatusForbidden, Message: text}

@@ -2,7 +2,7 @@
 // the official AWS SDK for JavaScript v3, its success and each of its errors, one row each. Services and
 // their credentials come from the environment; the rows go to stdout as JSON, and the Go test judges them.
 //
-// normal serves as AWS does; limited lets one request of a kind through and holds one channel and one
+// normal serves as AWS does, and denied is its other key, whose policy allows everything and denies it; limited lets one request of a kind through and holds one channel and one
 // stream; slow leaves what was created in CREATING. A request on limited comes twice.
 
 import { readFileSync } from "node:fs";
@@ -11,12 +11,13 @@ import { dirname, join } from "node:path";
 import * as control from "@aws-sdk/client-kinesis-video";
 import * as signaling from "@aws-sdk/client-kinesis-video-signaling";
 
-const { region, normal, limited, slow, master } = JSON.parse(process.env.HELIOGRAPH_SERVICES);
+const { region, normal, denied, limited, slow, master } = JSON.parse(process.env.HELIOGRAPH_SERVICES);
 const client = ({ KinesisVideoClient }, s) => new KinesisVideoClient({ region, endpoint: s.endpoint, credentials: s.credentials, maxAttempts: 1 });
 const restClient = (s) => new signaling.KinesisVideoSignalingClient({ region, endpoint: s.endpoint, credentials: s.credentials, maxAttempts: 1 });
-for (const s of [normal, limited, slow]) Object.assign(s, { control: client(control, s), rest: restClient(s) });
+for (const s of [normal, denied, limited, slow]) Object.assign(s, { control: client(control, s), rest: restClient(s) });
 
 const rest = ["GetIceServerConfig", "SendAlexaOfferToMaster"];
+const asked = {}; // an input of each operation that has succeeded with the first key
 const send = (s, operation, input) => {
   const from = rest.includes(operation) ? signaling : control;
   return (from === signaling ? s.rest : s.control).send(new from[`${operation}Command`](input));
@@ -38,7 +39,10 @@ async function row(operation, name, want, call, check = () => true) {
   }
   rows.push({ operation, name, want, got, status, detail });
 }
-const ok = (operation, name, input, check) => row(operation, name, "ok", () => send(normal, operation, input), check);
+const ok = (operation, name, input, check) => {
+  asked[operation] = input;
+  return row(operation, name, "ok", () => send(normal, operation, input), check);
+};
 const fails = (operation, name, want, input, s = normal) => row(operation, name, want, () => send(s, operation, input));
 const twice = (operation, input) =>
   row(operation, "too many requests", "ClientLimitExceededException", async () => {
@@ -237,5 +241,11 @@ function documented(pkg, operation) {
 const raises = {};
 for (const operation of new Set(rows.map((r) => r.operation))) {
   raises[operation] = documented(`@aws-sdk/client-kinesis-video${rest.includes(operation) ? "-signaling" : ""}`, operation);
+}
+
+// What the policy denies, in the same words as before.
+for (const [operation, names] of Object.entries(raises)) {
+  const want = names.find((name) => name === "AccessDeniedException" || name === "NotAuthorizedException");
+  if (want) await fails(operation, "denied by the key's policy", want, asked[operation], denied);
 }
 console.log(JSON.stringify({ rows, raises }));
