@@ -22,21 +22,10 @@ import (
 // TestJavaScriptSDK: the official JavaScript WebRTC SDK, unmodified, watches over wss:// in Chromium. Its REST
 // calls are made here, because in a browser they belong to another SDK (awssdk_test.go holds that one).
 func TestJavaScriptSDK(t *testing.T) {
-	sdk := packageFile(t, "amazon-kinesis-video-streams-webrtc/dist/kvs-webrtc.min.js")
+	site := sdkSite(t)
 	w := newWorld(t)
-	config := w.viewerConfig(t)
-
-	mux := http.NewServeMux()
-	mux.Handle("/", http.FileServer(http.Dir("testdata")))
-	mux.HandleFunc("/kvs-webrtc.min.js", func(rw http.ResponseWriter, r *http.Request) { http.ServeFile(rw, r, sdk) })
-	mux.HandleFunc("/favicon.ico", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) })
-	site := httptest.NewServer(mux)
-	t.Cleanup(site.Close)
-
-	// Chromium trusts the service's key by its fingerprint: no certificate is ignored that is not ours.
-	b := newBrowser(t, chromedp.Flag("ignore-certificate-errors-spki-list", fingerprint(t, w.Service)))
-	b.do(t, chromedp.Navigate(site.URL+"/sdk-viewer.html"))
-	value[bool](t, b, "watch("+config+")")
+	b := sdkBrowser(t, w.Service, site+"/sdk-viewer.html")
+	value[bool](t, b, "watch("+sdkConfig(t, w.Service, "VIEWER", "e2e-sdk", "all")+")")
 	b.holds(t, playWithin, `sdk.playing`, `sdk`)
 	b.holds(t, playWithin, `sdk.received.includes("pong")`, `sdk`)
 	b.played(t, w, "await sdk.measure()")
@@ -51,24 +40,47 @@ func TestJavaScriptSDK(t *testing.T) {
 	}
 }
 
-// viewerConfig is what the SDK's viewer needs, as JSON: endpoint, credentials, ICE servers.
-func (w *world) viewerConfig(t *testing.T) string {
+// sdkSite serves the pages of testdata with the SDK in its official build.
+func sdkSite(t *testing.T) (url string) {
+	t.Helper()
+	sdk := packageFile(t, "amazon-kinesis-video-streams-webrtc/dist/kvs-webrtc.min.js")
+	mux := http.NewServeMux()
+	mux.Handle("/", http.FileServer(http.Dir("testdata")))
+	mux.HandleFunc("/kvs-webrtc.min.js", func(rw http.ResponseWriter, r *http.Request) { http.ServeFile(rw, r, sdk) })
+	mux.HandleFunc("/favicon.ico", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) })
+	site := httptest.NewServer(mux)
+	t.Cleanup(site.Close)
+	return site.URL
+}
+
+// sdkBrowser opens a page in a Chromium that trusts the service's key by its fingerprint: no certificate
+// is ignored that is not ours.
+func sdkBrowser(t *testing.T, s *service.Service, page string) *browser {
+	t.Helper()
+	b := newBrowser(t, chromedp.Flag("ignore-certificate-errors-spki-list", fingerprint(t, s)))
+	b.do(t, chromedp.Navigate(page))
+	return b
+}
+
+// sdkConfig is what the SDK needs in a role, as JSON: endpoint, credentials, ICE servers. policy is
+// the browser's: all, or relay alone.
+func sdkConfig(t *testing.T, s *service.Service, role, clientID, policy string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), startWithin)
 	defer cancel()
-	client := kvs(t, w.Service)
-	described, err := client.DescribeChannel(ctx, w.Credentials, channel)
+	client := kvs(t, s)
+	described, err := client.DescribeChannel(ctx, s.Credentials, channel)
 	if err != nil {
 		t.Fatalf("describe channel: %v", err)
 	}
-	endpoints, err := client.Endpoints(ctx, w.Credentials, described.ARN, "VIEWER", "WSS", "HTTPS")
+	endpoints, err := client.Endpoints(ctx, s.Credentials, described.ARN, role, "WSS", "HTTPS")
 	if err != nil {
 		t.Fatalf("get endpoints: %v", err)
 	}
 	if !strings.HasPrefix(endpoints["WSS"], "wss://") {
 		t.Fatalf("the WSS endpoint is %q", endpoints["WSS"])
 	}
-	servers, _, err := client.IceServers(ctx, w.Credentials, endpoints["HTTPS"], described.ARN, "e2e-sdk")
+	servers, _, err := client.IceServers(ctx, s.Credentials, endpoints["HTTPS"], described.ARN, clientID)
 	if err != nil {
 		t.Fatalf("get ICE servers: %v", err)
 	}
@@ -78,12 +90,12 @@ func (w *world) viewerConfig(t *testing.T) string {
 		Credential string   `json:"credential,omitempty"`
 	}
 	var ice []iceServer
-	for _, s := range servers {
-		ice = append(ice, iceServer{s.URLs, s.Username, s.Password})
+	for _, server := range servers {
+		ice = append(ice, iceServer{server.URLs, server.Username, server.Password})
 	}
 	config, err := json.Marshal(map[string]any{
-		"channelARN": described.ARN, "channelEndpoint": endpoints["WSS"], "region": w.Region, "clientId": "e2e-sdk", "iceServers": ice,
-		"credentials": map[string]string{"accessKeyId": w.Credentials.AccessKeyID, "secretAccessKey": w.Credentials.SecretAccessKey},
+		"channelARN": described.ARN, "channelEndpoint": endpoints["WSS"], "region": s.Region, "clientId": clientID, "iceServers": ice, "iceTransportPolicy": policy,
+		"credentials": map[string]string{"accessKeyId": s.Credentials.AccessKeyID, "secretAccessKey": s.Credentials.SecretAccessKey},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,9 +5,9 @@
 const sdk = { playing: false, received: [], faults: [], measure: async () => null };
 
 // watch resolves to true when the offer was sent.
-function watch({ iceServers, credentials, ...config }) {
+function watch({ iceServers, iceTransportPolicy, credentials, ...config }) {
   const signaling = new KVSWebRTC.SignalingClient({ ...config, credentials, role: KVSWebRTC.Role.VIEWER });
-  const peer = new RTCPeerConnection({ iceServers });
+  const peer = new RTCPeerConnection({ iceServers, iceTransportPolicy });
   const video = document.querySelector("video");
   const stream = new MediaStream();
   video.srcObject = stream;
