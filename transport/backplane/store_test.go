@@ -193,7 +193,8 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table[file] = map[string]outcome{}
+		row := map[string]outcome{}
+		table[file] = row
 		for _, d := range damages(content) {
 			wg.Add(1)
 			slots <- struct{}{}
@@ -207,13 +208,13 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 				reported := inspect(t, store, file+" "+d.name, want)
 				mu.Lock()
 				defer mu.Unlock()
-				o := table[file][d.kind]
+				o := row[d.kind]
 				if reported {
 					o.found++
 				} else {
 					o.harmless++
 				}
-				table[file][d.kind] = o
+				row[d.kind] = o
 			}()
 		}
 	}
