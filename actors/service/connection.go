@@ -15,10 +15,8 @@ import (
 	"github.com/heliograph-rtc/heliograph/transport/signaling"
 )
 
-const (
-	socketWait = 10 * time.Second // from the admission to the accepted socket
-	goAwayMax  = time.Minute      // grace before a connection is too old (kvs-protocol.md 3.5)
-)
+// socketWait is from the admission to the accepted socket.
+const socketWait = 10 * time.Second
 
 // Close codes (RFC 6455 7.4.1). AWS's are not published; clients treat every close as "reconnect".
 const (
@@ -285,7 +283,7 @@ func (c *connection) tell(m signaling.Inbound) {
 // await sets the connection's one timer to what is due next.
 func (c *connection) await() {
 	idle, life := c.idleLeft(), c.limits.ConnectionMax-time.Since(c.opened)
-	warning := life - min(goAwayMax, c.limits.ConnectionMax/10)
+	warning := life - min(c.limits.GoAwayGrace, c.limits.ConnectionMax)
 	switch {
 	case !c.warned && warning <= idle:
 		c.edges.After(warning, &goAwayDue{})

@@ -47,7 +47,7 @@ func (s *Service) listenIoT(w *world, cert tls.Certificate) error {
 }
 
 func (k *keystore) assume(alias, name string, asThing bool, at time.Time) (messages.Credentials, error) {
-	return k.ring.Load().assume(alias, name, asThing, at)
+	return k.ring.Load().assume(alias, name, asThing, at, k.limits)
 }
 
 // Thing is a device that was made ready: its files, and where it asks for credentials.

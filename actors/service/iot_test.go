@@ -161,15 +161,15 @@ func TestDeviceRefused(t *testing.T) {
 // Two nodes with the same keys honour each other's sessions; with other keys they do not.
 func TestSessionsOfAnotherNode(t *testing.T) {
 	dir := t.TempDir()
-	here, err := openKeys(dir, "", "000000000000")
+	here, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	there, err := openKeys(dir, "", "000000000000")
+	there, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := openKeys("", "", "000000000000")
+	stranger, err := openKeys("", "", "000000000000", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestCreateRoleAlias(t *testing.T) {
 	if err := CreateRoleAlias(dir, "viewers", allowing("*", "kinesisvideo:ConnectAsViewer"), 2*time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	k, err := openKeys(dir, "", "000000000000")
+	k, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestCreateRoleAlias(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
-	again, err := openKeys(dir, "", "000000000000")
+	again, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil || !again.initial.equal(k.initial) {
 		t.Errorf("a refused alias changed the file: %v", err)
 	}

@@ -174,7 +174,7 @@ func (k *keyring) find(accessKeyID, token string, at time.Time) (*aws.Key, *aws.
 }
 
 // assume makes a session of the role behind an alias, for the device of that name.
-func (k *keyring) assume(alias, name string, asThing bool, at time.Time) (messages.Credentials, error) {
+func (k *keyring) assume(alias, name string, asThing bool, at time.Time, limits Limits) (messages.Credentials, error) {
 	a, ok := k.aliases[alias]
 	if !ok {
 		return messages.Credentials{}, refuse("ResourceNotFoundException", "Role alias does not exist")
@@ -191,12 +191,14 @@ func (k *keyring) assume(alias, name string, asThing bool, at time.Time) (messag
 		return messages.Credentials{}, refuse("InvalidRequestException",
 			"The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role")
 	}
-	return k.sessions.seal(session{Role: a.Role, Name: name, Thing: asThing, Expires: at.Unix() + int64(seconds)}), nil
+	life := limits.sessionLife(time.Duration(seconds) * time.Second)
+	return k.sessions.seal(session{Role: a.Role, Name: name, Thing: asThing, Expires: at.Add(life).Unix()}), nil
 }
 
 // keystore holds the current keyring.
 type keystore struct {
 	dir, fixedFile, account string
+	limits                  Limits // of sessions
 
 	RelaySecret string // does not change while the service runs
 	initial     keyTexts
@@ -204,11 +206,11 @@ type keystore struct {
 }
 
 // openKeys reads the keys, or makes them. An empty dir keeps them in memory.
-func openKeys(dir, fixedFile, account string) (*keystore, error) {
+func openKeys(dir, fixedFile, account string, limits Limits) (*keystore, error) {
 	if err := prepareDir(dir); err != nil {
 		return nil, err
 	}
-	k := &keystore{dir: dir, fixedFile: fixedFile, account: account}
+	k := &keystore{dir: dir, fixedFile: fixedFile, account: account, limits: limits}
 	var err error
 	if k.initial.kept, err = makeKeys(dir); err != nil {
 		return nil, err

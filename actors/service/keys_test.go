@@ -278,7 +278,7 @@ func TestAccessKeyFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openKeys("", file, "000000000000"); err == nil || !strings.Contains(err.Error(), "--access-key-file") {
+		if _, err := openKeys("", file, "000000000000", Limits{}); err == nil || !strings.Contains(err.Error(), "--access-key-file") {
 			t.Errorf("%s: %v, want it to name --access-key-file", name, err)
 		}
 	}
@@ -291,7 +291,7 @@ func TestKeysOfTheFirstVersion(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, keysFile), []byte(text), secretMode); err != nil {
 		t.Fatal(err)
 	}
-	first, err := openKeys(dir, "", "000000000000")
+	first, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestKeysOfTheFirstVersion(t *testing.T) {
 	if fault != nil || key.Secret != "old" || !key.Unbounded() || first.RelaySecret != "relay" {
 		t.Errorf("%v %v", key, fault)
 	}
-	again, err := openKeys(dir, "", "000000000000")
+	again, err := openKeys(dir, "", "000000000000", Limits{})
 	if err != nil || !again.initial.equal(first.initial) {
 		t.Errorf("opened again: %v", err)
 	}
@@ -339,7 +339,7 @@ func TestKeysRefused(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, keysFile), []byte("{"), secretMode); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openKeys(dir, "", "000000000000"); err == nil || !strings.Contains(err.Error(), "correct it") {
+	if _, err := openKeys(dir, "", "000000000000", Limits{}); err == nil || !strings.Contains(err.Error(), "correct it") {
 		t.Errorf("a damaged file: %v, want it to name the remedy", err)
 	}
 }
@@ -364,7 +364,7 @@ func FuzzKeys(f *testing.F) {
 			t.Error("the first key is none of them")
 		}
 		for alias := range ring.aliases {
-			c, err := ring.assume(alias, "cam", true, time.Now())
+			c, err := ring.assume(alias, "cam", true, time.Now(), Limits{})
 			if err != nil {
 				continue
 			}
@@ -379,12 +379,12 @@ func TestSessionAtEveryDoor(t *testing.T) {
 	r := start(t, Config{Dir: t.TempDir(), RelayUDP: "127.0.0.1:0", RelayTCP: Off})
 	arn := r.channel("cam")
 	ring := r.door.keys.ring.Load()
-	good, err := ring.assume(DefaultRoleAlias, "cam", true, time.Now())
+	good, err := ring.assume(DefaultRoleAlias, "cam", true, time.Now(), Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	another, _ := ring.assume(DefaultRoleAlias, "cam", true, time.Now())
-	over, _ := ring.assume(DefaultRoleAlias, "cam", true, time.Now().Add(-time.Hour-time.Second))
+	another, _ := ring.assume(DefaultRoleAlias, "cam", true, time.Now(), Limits{})
+	over, _ := ring.assume(DefaultRoleAlias, "cam", true, time.Now().Add(-time.Hour-time.Second), Limits{})
 	foreign := newSessions("of another service").seal(session{Role: DefaultRoleAlias, Name: "cam", Thing: true, Expires: time.Now().Unix() + 900})
 	with := func(change func(*messages.Credentials)) messages.Credentials {
 		c := good

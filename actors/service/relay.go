@@ -13,9 +13,6 @@ import (
 	transport "github.com/heliograph-rtc/heliograph/transport/relay"
 )
 
-// turnTTL is the life of TURN credentials: always 300 s on AWS (kvs-protocol.md 2.1).
-const turnTTL = 5 * time.Minute
-
 // relayAgain is how long it waits after the relay has failed.
 const relayAgain = 5 * time.Second
 
@@ -103,7 +100,7 @@ func (r *relay) onOpened(ctx actor.Context, msg *relayOpened) {
 func (r *relay) onTurnWanted(ctx actor.Context, msg *messages.TurnWanted) {
 	switch {
 	case r.off:
-		ctx.Respond(&messages.TurnServers{TTL: turnTTL})
+		ctx.Respond(&messages.TurnServers{TTL: r.limits.TurnTTL})
 	case r.serving != nil:
 		ctx.Respond(r.servers(msg))
 	case r.fault != nil:
@@ -119,10 +116,10 @@ func (r *relay) onTurnWanted(ctx actor.Context, msg *messages.TurnWanted) {
 // listeners serve all of them; otherwise the one list there is (kvs-protocol.md 2.1).
 func (r *relay) servers(msg *messages.TurnWanted) *messages.TurnServers {
 	issue := func(client string, urls []string) messages.IceServer {
-		username, password := r.serving.Credentials(msg.ChannelARN, client, time.Now(), turnTTL)
+		username, password := r.serving.Credentials(msg.ChannelARN, client, time.Now(), r.limits.TurnTTL)
 		return messages.IceServer{URLs: urls, Username: username, Password: password}
 	}
-	out := &messages.TurnServers{Direct: issue(msg.ClientID, r.serving.URLs()), StunURL: r.serving.StunURL(), TTL: turnTTL}
+	out := &messages.TurnServers{Direct: issue(msg.ClientID, r.serving.URLs()), StunURL: r.serving.StunURL(), TTL: r.limits.TurnTTL}
 	hosts := []string{"", ""}
 	if r.names.On() {
 		v4, v6 := r.serving.Addresses()

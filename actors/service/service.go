@@ -152,7 +152,7 @@ func Start(ctx context.Context, cfg Config) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := openKeys(cfg.Dir, cfg.KeyFile, cfg.Account)
+	kept, err := openKeys(cfg.Dir, cfg.KeyFile, cfg.Account, cfg.Limits)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (c Config) check() error {
 	if _, err := netip.ParseAddr(c.RelayIP); err != nil && c.RelayIP != "" {
 		return fmt.Errorf("--relay-ip must be an address: %w", err)
 	}
-	if err := c.Relay.check(); err != nil {
+	if err := errors.Join(c.Relay.check(), c.Limits.check()); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(c.Public)
@@ -227,7 +227,7 @@ func (s *Service) listen(w *world) error {
 	s.CA, s.CAPEM = authority.Pool(), authority.PEM()
 	doors := api.Config{
 		Backend:   &door{w},
-		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find},
+		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find, SkewMax: w.limits.SkewMax, ExpiresMax: w.limits.PresignMax},
 		Page:      page.Handler(),
 		PageHosts: id.Names,
 		Origins:   w.cfg.Origins,

@@ -44,10 +44,10 @@ type options struct {
 	NATS      string `flag:"nats" env:"HELIOGRAPH_NATS" group:"store" help:"URL of a NATS cluster that several servers share; default: one of its own"`
 	Node      string `flag:"node" env:"HELIOGRAPH_NODE" group:"store" help:"name of this server in the cluster; default: random"`
 
-	Region    string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" group:"service" help:"region that clients must sign for"`
-	Account   string `flag:"account" env:"HELIOGRAPH_ACCOUNT" default:"000000000000" group:"service" help:"account in the ARNs, 12 digits"`
-	Unlimited bool   `flag:"unlimited" env:"HELIOGRAPH_UNLIMITED" group:"service" help:"lift AWS's limits of rates and viewers"`
-	Viewers   int    `flag:"viewers" env:"HELIOGRAPH_VIEWERS" default:"10" group:"service" help:"viewers per channel"`
+	Region  string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" group:"service" help:"region that clients must sign for"`
+	Account string `flag:"account" env:"HELIOGRAPH_ACCOUNT" default:"000000000000" group:"service" help:"account in the ARNs, 12 digits"`
+
+	limits
 
 	LogLevel  string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" group:"log" help:"debug, info, warn, error, silent"`
 	LogFormat string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" group:"log" help:"auto, text, json"`
@@ -111,7 +111,7 @@ func (o options) config() (service.Config, error) {
 		AWSNames: o.AWSNames,
 		NATS:     o.NATS, Node: o.Node, WhepToken: o.WhepToken, Origins: o.Origins,
 		IoT:    o.IoT,
-		Limits: service.Limits{Unlimited: o.Unlimited, ViewersMax: o.Viewers},
+		Limits: o.limits.config(),
 		Log:    log,
 	}, nil
 }

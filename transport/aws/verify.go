@@ -29,6 +29,10 @@ type Verifier struct {
 	Key     FindKey          // must not be nil
 	Now     func() time.Time // nil: time.Now
 	SkewMax time.Duration    // how far the signer's clock may be off; 0: 5 min
+
+	// ExpiresMax is how long a presigned URL is good for at most. One that says more is good for that
+	// time only, so that clients meet its end without being told; 0: a week.
+	ExpiresMax time.Duration
 }
 
 // FindKey finds the key of that id which is good at that time; token is the session token that came
@@ -75,6 +79,9 @@ func (v *Verifier) VerifyQuery(r *http.Request) (*Key, error) {
 	var key *Key
 	if fault == nil {
 		c, fault = queryClaim(q)
+	}
+	if v.ExpiresMax > 0 {
+		c.life = min(c.life, v.ExpiresMax)
 	}
 	if fault == nil {
 		key, fault = v.check(r, c, canonicalQuery(q, "X-Amz-Signature"), emptyHash)
