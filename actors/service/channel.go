@@ -31,6 +31,8 @@ func (c *channel) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *messages.Admit:
 		c.onAdmit(ctx, msg)
+	case *messages.Disturb:
+		c.onDisturb(ctx, msg)
 	case *actor.Terminated:
 		c.onTerminated(ctx)
 	}
@@ -74,6 +76,12 @@ func (c *channel) spawn(ctx actor.Context, msg *messages.Admit) *messages.Refuse
 func (c *channel) onTerminated(ctx actor.Context) {
 	c.living--
 	c.tellEmpty(ctx)
+}
+
+func (c *channel) onDisturb(ctx actor.Context, msg *messages.Disturb) {
+	for _, pid := range ctx.Children() {
+		ctx.Send(pid, msg)
+	}
 }
 
 func (c *channel) tellEmpty(ctx actor.Context) {

@@ -38,7 +38,7 @@ type connection struct {
 	edges  *actors.Edges
 	place  *place
 	seat   *actors.Edge
-	late   *actors.Timer
+	unseen *actors.Timer // no socket has come yet
 	socket messages.Socket
 	outbox outbox
 	opened time.Time // when the socket was
@@ -46,6 +46,7 @@ type connection struct {
 	warned bool      // GO_AWAY was sent
 	code   int       // to close with
 	reason string
+	late   []held // by a fault
 
 	offers, answers, candidates *rate.Limiter // from the first such message on
 }
@@ -114,7 +115,7 @@ func (c *connection) admitting(ctx actor.Context) {
 
 func (c *connection) onSeated(ctx actor.Context) {
 	c.answer(ctx, &messages.Admitted{Path: ctx.Self().Id})
-	c.late = c.edges.After(socketWait, &socketLate{})
+	c.unseen = c.edges.After(socketWait, &socketLate{})
 	c.state = c.expecting
 }
 
@@ -148,8 +149,8 @@ func (c *connection) expecting(ctx actor.Context) {
 }
 
 func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpened) {
-	c.late.Stop()
-	c.late = nil
+	c.unseen.Stop()
+	c.unseen = nil
 	c.socket, c.opened = msg.Socket, time.Now()
 	c.active = c.opened
 	c.metrics.connections.WithLabelValues(c.role).Inc()
@@ -159,6 +160,9 @@ func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpene
 	c.await()
 	c.place.open()
 	c.state = c.connected
+	if set := c.faults.Load(); set != nil {
+		c.meet(set)
+	}
 }
 
 // read posts what the client sends, one message at a time: TCP is the queue behind it.
@@ -187,6 +191,10 @@ func (c *connection) connected(ctx actor.Context) {
 		c.onGoAwayDue()
 	case *lifetimeEnd:
 		c.end(closeGoingAway, "lifetime")
+	case *messages.Disturb:
+		c.onDisturb(msg)
+	case *heldDue:
+		c.onHeldDue()
 	case *actors.EdgeEnded:
 		c.onEdgeEnded(ctx, msg)
 	}
@@ -241,15 +249,22 @@ func (c *connection) forward(m signaling.Outbound) {
 		c.malformed(m.CorrelationID, "the message cannot be passed on")
 		return
 	}
-	err = c.back.Send(backplane.Envelope{
+	e := backplane.Envelope{
 		Channel: c.admit.Channel.ID, To: to, From: c.admit.ClientID, Kind: m.Action, TTL: c.admit.Channel.MessageTTL, Data: frame,
-	})
-	if err != nil {
-		c.metrics.limited.WithLabelValues("backlog").Inc()
-		c.status(m.CorrelationID, "ClientLimitExceededException", "The recipient's queue is full")
+	}
+	if set := c.faults.Load(); set != nil && c.withheld(set, e, m.CorrelationID) {
 		return
 	}
-	c.metrics.forwarded.WithLabelValues(m.Action).Inc()
+	c.pass(e, m.CorrelationID)
+}
+
+func (c *connection) pass(e backplane.Envelope, correlationID string) {
+	if c.back.Send(e) != nil {
+		c.metrics.limited.WithLabelValues("backlog").Inc()
+		c.status(correlationID, "ClientLimitExceededException", "The recipient's queue is full")
+		return
+	}
+	c.metrics.forwarded.WithLabelValues(e.Kind).Inc()
 }
 
 func (c *connection) malformed(correlationID, why string) {

@@ -18,6 +18,7 @@ const (
 	rootPath     = "service"
 	registryPath = "service/registry"
 	relayPath    = "service/relay"
+	faultsPath   = "service/faults"
 )
 
 // door implements api.Backend.
@@ -130,6 +131,18 @@ func (d *door) AlexaOffer(ctx context.Context, m *messages.AlexaOfferWanted) (*m
 
 func (d *door) Overview(ctx context.Context) (*messages.Overview, error) {
 	return ask[*messages.Overview](ctx, d, registryPath, &messages.OverviewWanted{})
+}
+
+func (d *door) SetFault(ctx context.Context, m *messages.FaultWanted) (*messages.Faults, error) {
+	return ask[*messages.Faults](ctx, d, faultsPath, m)
+}
+
+func (d *door) StandingFaults(ctx context.Context) (*messages.Faults, error) {
+	return ask[*messages.Faults](ctx, d, faultsPath, &messages.FaultsWanted{})
+}
+
+func (d *door) ClearFaults(ctx context.Context, m *messages.ClearFaults) (*messages.Faults, error) {
+	return ask[*messages.Faults](ctx, d, faultsPath, m)
 }
 
 func (d *door) Connect(ctx context.Context, m *messages.ConnectWanted) (api.Seat, error) {

@@ -37,7 +37,7 @@ func (s *Service) listenIoT(w *world, cert tls.Certificate) error {
 	}
 	log := w.cfg.Log.Named("iot")
 	s.listeners.iot, err = api.ListenMutualTLS(w.cfg.IoT, cert, api.IoT(api.IoTConfig{
-		Things: things, Assume: w.keys.assume, Refused: w.metrics.refusal, Log: log,
+		Things: things, Assume: w.keys.assume, Refused: w.metrics.refusal, Now: w.now, Log: log,
 	}), log)
 	if err != nil {
 		return err

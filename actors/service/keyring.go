@@ -165,7 +165,7 @@ func (k *keyring) find(accessKeyID, token string, at time.Time) (*aws.Key, *aws.
 	}
 	key := &aws.Key{
 		ID: accessKeyID, Secret: k.sessions.secret(accessKeyID, token), Policy: r.policy,
-		Principal: "arn:aws:sts::" + k.account + ":assumed-role/" + s.Role + "/" + s.Name,
+		Issued: time.Unix(0, s.Issued), Principal: "arn:aws:sts::" + k.account + ":assumed-role/" + s.Role + "/" + s.Name,
 	}
 	if s.Thing {
 		key.Thing = s.Name
@@ -192,7 +192,7 @@ func (k *keyring) assume(alias, name string, asThing bool, at time.Time, limits 
 			"The requested CredentialDurationSeconds exceeds the MaxSessionDuration set for the role")
 	}
 	life := limits.sessionLife(time.Duration(seconds) * time.Second)
-	return k.sessions.seal(session{Role: a.Role, Name: name, Thing: asThing, Expires: at.Add(life).Unix()}), nil
+	return k.sessions.seal(session{Role: a.Role, Name: name, Thing: asThing, Issued: at.UnixNano(), Expires: at.Add(life).Unix()}), nil
 }
 
 // keystore holds the current keyring.

@@ -19,6 +19,7 @@ type metrics struct {
 	ended       *prometheus.CounterVec // reason
 	relay       *relayMetrics
 	reloads     *prometheus.CounterVec // outcome
+	faults      *prometheus.CounterVec // kind
 }
 
 func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
@@ -34,9 +35,10 @@ func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
 		limited:     vector("kvs_service_limited_total", "Signaling messages beyond a socket's rate, by kind.", "kind"),
 		ended:       vector("kvs_service_ended_total", "Connections that ended, by reason.", "reason"),
 		relay:       newRelayMetrics(),
+		faults:      vector("kvs_service_faults_total", "How often a fault that a test has set did strike, by kind.", "kind"),
 		reloads:     vector("kvs_service_key_reloads_total", "Changes of the key files, by outcome: taken, or refused and the old keys kept.", "outcome"),
 	}
-	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay, m.reloads,
+	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay, m.reloads, m.faults,
 		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for name, read := range map[string]func(backplane.Stats) uint64{
 		"sent":      func(s backplane.Stats) uint64 { return s.Sent },

@@ -34,7 +34,7 @@ func (r *relay) relayConfig() transport.Config {
 		UDP: address(r.cfg.RelayUDP), TCP: address(r.cfg.RelayTCP),
 		Certificate: r.certificate, TakesTLS: r.names.On(),
 		PrivatePeers: r.cfg.Relay.PrivatePeers, BitsPerSecond: r.cfg.Relay.BitsPerSecond,
-		AllocationsPerCredential: r.cfg.Relay.PerCredential,
+		AllocationsPerCredential: r.cfg.Relay.PerCredential, Deny: r.turnDenied,
 	}
 	cfg.PublicIP, _ = netip.ParseAddr(r.cfg.RelayIP) // both checked by Start
 	cfg.PublicIP6, _ = netip.ParseAddr(r.cfg.Relay.IP6)

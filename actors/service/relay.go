@@ -2,7 +2,6 @@ package service
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -127,7 +126,7 @@ func (r *relay) servers(msg *messages.TurnWanted) *messages.TurnServers {
 	}
 	for i, host := range hosts {
 		if urls := r.serving.AWSForm(host); urls != nil {
-			out.Turn = append(out.Turn, issue(msg.ClientID+"/"+strconv.Itoa(i), urls))
+			out.Turn = append(out.Turn, issue(turnNames(msg.ClientID)[1+i], urls))
 		}
 	}
 	if len(out.Turn) == 0 && len(out.Direct.URLs) > 0 {
@@ -135,6 +134,9 @@ func (r *relay) servers(msg *messages.TurnWanted) *messages.TurnServers {
 	}
 	return out
 }
+
+// turnNames are what a client's credentials are made for: all URLs, and each of AWS's two servers.
+func turnNames(clientID string) []string { return []string{clientID, clientID + "/0", clientID + "/1"} }
 
 // onTurnStream passes on what the public door found to be TURN.
 func (r *relay) onTurnStream(ctx actor.Context, msg *messages.TurnStream) {

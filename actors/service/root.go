@@ -43,6 +43,9 @@ func newRoot(w *world, l *listeners) *root {
 		actors.Spec{Name: "relay", Lanes: actors.Lanes{Control: 256}, New: func() actor.Actor { return newRelay(w) }},
 		actors.Spec{Name: "registry", Lanes: actors.Lanes{Control: 1024}, New: func() actor.Actor { return newRegistry(w) }},
 	}
+	if w.cfg.Faults != "" {
+		specs = append(specs, actors.Spec{Name: "faults", Lanes: actors.Lanes{Control: 64}, New: func() actor.Actor { return newFaults(w) }})
+	}
 	if w.keys.watched() {
 		specs = append(specs, actors.Spec{Name: "keywatch", Lanes: actors.Lanes{Control: 16}, New: func() actor.Actor { return newKeywatch(w) }})
 	}
@@ -63,6 +66,8 @@ func (r *root) Receive(ctx actor.Context) {
 		ctx.RequestWithCustomSender(r.sys.PID(relayPath), msg, ctx.Sender())
 	case *messages.ChannelEmpty:
 		r.onChannelEmpty(ctx, msg)
+	case *messages.Disturb:
+		r.onDisturb(ctx, msg)
 	case *actor.Terminated:
 		r.onTerminated(ctx, msg)
 	case *actors.EdgeEnded:
@@ -77,6 +82,9 @@ func (r *root) onStarted(ctx actor.Context) {
 	r.edges.Open("local", func(e *actors.Edge) error { return r.listeners.local.Serve(e.Context()) })
 	if iot := r.listeners.iot; iot != nil {
 		r.edges.Open("iot", func(e *actors.Edge) error { return iot.Serve(e.Context()) })
+	}
+	if faults := r.listeners.faults; faults != nil {
+		r.edges.Open("faults", func(e *actors.Edge) error { return faults.Serve(e.Context()) })
 	}
 }
 
@@ -112,6 +120,12 @@ func (r *root) onChannelEmpty(ctx actor.Context, msg *messages.ChannelEmpty) {
 	if l := r.lodgings[msg.ID]; l != nil && l.admits == msg.Admits && !l.leaving {
 		l.leaving = true
 		ctx.Stop(l.pid)
+	}
+}
+
+func (r *root) onDisturb(ctx actor.Context, msg *messages.Disturb) {
+	for _, l := range r.lodgings {
+		ctx.Send(l.pid, msg)
 	}
 }
 

@@ -3,6 +3,7 @@
 //	service                    keeps the tree, serves the listeners, lodges channels (root.go)
 //	├── relay                  STUN/TURN (relay.go)
 //	├── registry               the control plane's rules over the backplane's store (registry.go)
+//	├── faults                 what a test makes go wrong (faults.go)
 //	├── keywatch               replaces the access keys when their files change (keywatch.go)
 //	└── channel-<id>           the connections of one channel on this node (channel.go)
 //	    └── connection-<id>    one websocket (connection.go) or one WHEP session (whep.go)
@@ -23,6 +24,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -62,6 +64,7 @@ type Config struct {
 	Limits     Limits
 	KeyFile    string        // fixes the first access key (keys.go); empty: the generated one
 	IoT        string        // listener of the IoT credentials provider; empty or "off": none
+	Faults     string        // Unix socket that takes faults (faults.go); empty: none, and no fault ever
 	KeysPoll   time.Duration // how often changed keys are looked for; default 1 s
 	Log        *zap.Logger
 }
@@ -111,12 +114,14 @@ type Service struct {
 	listeners *listeners
 }
 
-// world is what the actors of one service share. Nothing in it is written after Start.
+// world is what the actors of one service share. Nothing in it is written after Start, but for what is
+// atomic.
 type world struct {
 	cfg     Config
 	sys     *actors.System
 	back    *backplane.Backplane
 	keys    *keystore
+	faults  atomic.Pointer[faultset] // nil: none stand; the actor faults writes it
 	limits  Limits
 	metrics *metrics
 	names   api.Names // AWS's host names; zero: none
@@ -128,6 +133,7 @@ type listeners struct {
 	public *api.Listener
 	local  *admin.Server
 	iot    *api.Listener // nil: none
+	faults *api.Listener // nil: none
 }
 
 func (l *listeners) close() {
@@ -139,6 +145,9 @@ func (l *listeners) close() {
 	}
 	if l.iot != nil {
 		_ = l.iot.Close()
+	}
+	if l.faults != nil {
+		_ = l.faults.Close()
 	}
 }
 
@@ -209,6 +218,31 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
+// doorsOf says how both doors answer.
+func doorsOf(w *world, id api.Identity) api.Config {
+	return api.Config{
+		Backend:   &door{w},
+		Disturb:   w.disturb,
+		Now:       w.now,
+		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find, Now: w.now, SkewMax: w.limits.SkewMax, ExpiresMax: w.limits.PresignMax},
+		Page:      page.Handler(),
+		PageHosts: id.Names,
+		Origins:   w.cfg.Origins,
+		WhepToken: w.cfg.WhepToken,
+		PublicURL: w.cfg.PublicName,
+		Names:     w.names,
+		Refused:   w.metrics.refusal,
+		Log:       w.cfg.Log.Named("api"),
+	}
+}
+
+func (s *Service) listenFaults(cfg Config) (err error) {
+	if cfg.Faults != "" {
+		s.listeners.faults, err = api.ListenFaults(cfg.Faults, s.door, cfg.Log.Named("faults"))
+	}
+	return err
+}
+
 // listen binds both doors; nothing is answered before the tree runs.
 func (s *Service) listen(w *world) error {
 	id := identity(w.cfg)
@@ -225,18 +259,7 @@ func (s *Service) listen(w *world) error {
 	}
 	w.certificate = &cert
 	s.CA, s.CAPEM = authority.Pool(), authority.PEM()
-	doors := api.Config{
-		Backend:   &door{w},
-		Verifier:  &aws.Verifier{Region: w.cfg.Region, Key: w.keys.find, SkewMax: w.limits.SkewMax, ExpiresMax: w.limits.PresignMax},
-		Page:      page.Handler(),
-		PageHosts: id.Names,
-		Origins:   w.cfg.Origins,
-		WhepToken: w.cfg.WhepToken,
-		PublicURL: w.cfg.PublicName,
-		Names:     w.names,
-		Refused:   w.metrics.refusal,
-		Log:       w.cfg.Log.Named("api"),
-	}
+	doors := doorsOf(w, id)
 	s.listeners.public, err = api.ListenTLS(w.cfg.Public, cert, api.Public(doors), w.cfg.Log)
 	if err != nil {
 		return fmt.Errorf("open the public door (choose another address with --public): %w", err)
@@ -257,6 +280,9 @@ func (s *Service) listen(w *world) error {
 	}
 	if err := s.listenIoT(w, cert); err != nil {
 		return fmt.Errorf("open the devices' door (choose another address with --iot): %w", err)
+	}
+	if err := s.listenFaults(w.cfg); err != nil {
+		return fmt.Errorf("open the fault socket (choose another path with --fault-socket): %w", err)
 	}
 	s.PublicURL = "https://" + reachable(s.listeners.public.Addr())
 	s.HTTPSAddr = s.listeners.public.Addr().String()

@@ -31,6 +31,7 @@ type session struct {
 	Role    string `json:"r"`
 	Name    string `json:"n"`           // of the device
 	Thing   bool   `json:"t,omitempty"` // the device asked as a thing, so that policy variables have a value
+	Issued  int64  `json:"i"`           // nanoseconds since the epoch
 	Expires int64  `json:"e"`           // seconds since the epoch
 }
 

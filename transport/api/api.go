@@ -88,6 +88,7 @@ type Config struct {
 	PublicURL string            // host[:port] to name in endpoints; empty: the Host of each request
 	Refused   func(name string) // counts refusals by exception; nil: not counted
 	Now       func() time.Time  // nil: time.Now
+	Disturb   Disturb           // what a test makes go wrong; nil: nothing
 	Log       *zap.Logger       // nil: none
 }
 
@@ -115,6 +116,9 @@ func open(c Config) *doors {
 	}
 	if c.Refused == nil {
 		c.Refused = func(string) {}
+	}
+	if c.Disturb == nil {
+		c.Disturb = func(*aws.Key, func() Attempt) error { return nil }
 	}
 	if c.Page == nil {
 		c.Page = http.NotFoundHandler()

@@ -73,5 +73,8 @@ func (d *doors) presigned(r *http.Request) (*messages.ConnectWanted, error) {
 			return nil, err
 		}
 	}
+	if err := d.Disturb(key, func() Attempt { return attemptToConnect(want) }); err != nil {
+		return nil, err
+	}
 	return want, authorizeConnect(key, want)
 }

@@ -96,5 +96,5 @@ func (d *doors) refuseDevice(w http.ResponseWriter, err error) {
 		Message string `json:"message"`
 	}{text})
 	w.Header()["x-amzn-ErrorType"] = []string{kind}
-	reply(w, status, body)
+	d.reply(w, status, body)
 }

@@ -55,6 +55,10 @@ func signedFor[In any, P interface {
 			d.refuse(w, err)
 			return
 		}
+		if err := d.Disturb(key, func() Attempt { return attemptOf(r, body) }); err != nil {
+			d.refuse(w, err)
+			return
+		}
 		in := P(new(In))
 		if err := decode(body, in); err != nil {
 			d.refuse(w, err)
@@ -97,7 +101,7 @@ func (d *doors) answer(w http.ResponseWriter, out any) {
 		d.refuse(w, err)
 		return
 	}
-	reply(w, http.StatusOK, body)
+	d.reply(w, http.StatusOK, body)
 }
 
 // refuse writes an error in AWS's form (kvs-protocol.md 1.5).
@@ -109,11 +113,13 @@ func (d *doors) refuse(w http.ResponseWriter, err error) {
 	d.Refused(kind)
 	body, _ := json.Marshal(struct{ Message string }{text})
 	w.Header()["x-amzn-ErrorType"] = []string{kind} // in AWS's spelling
-	reply(w, status, body)
+	d.reply(w, status, body)
 }
 
-func reply(w http.ResponseWriter, status int, body []byte) {
+// reply tells the time, by which a client corrects its clock (kvs-protocol.md 1.1).
+func (d *doors) reply(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
+	h.Set("Date", d.Now().UTC().Format(http.TimeFormat))
 	h.Set("Content-Type", contentTypeJSON)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h["x-amzn-RequestId"] = []string{requestID()}

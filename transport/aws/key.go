@@ -1,15 +1,19 @@
 package aws
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Key is an access key as a service knows it: what verifies its signatures and what its holder may
 // do. It is not written after it was made.
 type Key struct {
 	ID        string
 	Secret    string
-	Principal string  // ARN of the holder, for refusals
-	Policy    *Policy // nil allows nothing
-	Thing     string  // of ${credentials-iot:ThingName}; empty: the variable stands for nothing
+	Principal string    // ARN of the holder, for refusals
+	Policy    *Policy   // nil allows nothing
+	Issued    time.Time // of a session; zero: the key lasts
+	Thing     string    // of ${credentials-iot:ThingName}; empty: the variable stands for nothing
 }
 
 // String keeps the secret out of logs.

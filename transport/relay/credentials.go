@@ -27,9 +27,7 @@ const (
 // until now+ttl; an allocation made with them may be refreshed afterwards. The user name has AWS's
 // form (kvs-protocol.md 2.1), the password is 44 characters of standard base64.
 func (r *Relay) Credentials(channelARN, clientID string, now time.Time, ttl time.Duration) (username, password string) {
-	// The client id is hashed: with 256 characters of it the user name would not fit.
-	digest := sha256.Sum256([]byte(clientID))
-	client := base64.RawURLEncoding.EncodeToString(digest[:clientDigestBytes]) + ":"
+	client := ClientDigest(clientID) + ":"
 	expiry := strconv.FormatInt(now.Add(ttl).Unix(), 10) + ":"
 	username = expiry + base64.StdEncoding.EncodeToString([]byte(credentialVersion+client+channelARN))
 	if len(username) > usernameCharsMax {
@@ -37,6 +35,18 @@ func (r *Relay) Credentials(channelARN, clientID string, now time.Time, ttl time
 		username = expiry + base64.StdEncoding.EncodeToString([]byte(credentialVersion+client+hex.EncodeToString(channel[:])))
 	}
 	return username, r.password(username)
+}
+
+// ClientDigest is what a user name tells of a client id: with 256 characters of it, it would not fit.
+func ClientDigest(clientID string) string {
+	digest := sha256.Sum256([]byte(clientID))
+	return base64.RawURLEncoding.EncodeToString(digest[:clientDigestBytes])
+}
+
+// User is whom credentials were made for.
+type User struct {
+	Channel string // ARN; its digest, where it was too long for a user name
+	Client  string // ClientDigest of the client id
 }
 
 func (r *Relay) password(username string) string {
@@ -70,13 +80,16 @@ func (r *Relay) authorize(request *turn.RequestAttributes) (userID string, key [
 	return request.Username, key, ok
 }
 
-// channelOf reads the channel out of a user name, for the quota.
-func channelOf(username string) string {
+// userOf reads a user name; it is zero where it is none that this service makes.
+func userOf(username string) (u User) {
 	_, encoded, _ := strings.Cut(username, ":")
 	plain, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return ""
+		return User{}
 	}
-	_, channel, _ := strings.Cut(strings.TrimPrefix(string(plain), credentialVersion), ":")
-	return channel
+	u.Client, u.Channel, _ = strings.Cut(strings.TrimPrefix(string(plain), credentialVersion), ":")
+	return u
 }
+
+// channelOf is what the quota counts by.
+func channelOf(username string) string { return userOf(username).Channel }

@@ -79,7 +79,11 @@ func count(live map[string]int, key string, change int) {
 }
 
 func (r *Relay) withinQuota(username, _ string, _ net.Addr) bool {
-	channel := channelOf(username)
+	user := userOf(username)
+	if r.deny(user) {
+		return false
+	}
+	channel := user.Channel
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	within := func(live, most int) bool { return most < 0 || live < most }

@@ -60,6 +60,9 @@ type Config struct {
 	// BitsPerSecond bounds what one allocation relays, both ways together; 0 = 5,000,000, negative = none.
 	BitsPerSecond int
 
+	// Deny is asked before each allocation; nil, and false, let it be made. Any goroutine calls it.
+	Deny func(User) bool
+
 	Log *zap.Logger
 
 	now func() time.Time // tests only
@@ -74,6 +77,7 @@ type Relay struct {
 	perCredential int
 	bytesPerS     rate.Limit
 	private       bool
+	deny          func(User) bool
 	log           *zap.Logger
 	server        *turn.Server
 	sides         []*side
@@ -132,7 +136,7 @@ func Listen(cfg Config) (*Relay, error) {
 
 func newRelay(cfg Config) *Relay {
 	r := &Relay{
-		secret: cfg.Secret, realm: cfg.Realm, private: cfg.PrivatePeers, log: cfg.Log, now: cfg.now,
+		secret: cfg.Secret, realm: cfg.Realm, private: cfg.PrivatePeers, deny: cfg.Deny, log: cfg.Log, now: cfg.now,
 		perChannel:    orDefault(cfg.AllocationsPerChannel, allocationsPerChannelDefault),
 		perCredential: orDefault(cfg.AllocationsPerCredential, allocationsPerCredentialDefault),
 		bytesPerS:     rate.Inf,
@@ -143,6 +147,9 @@ func newRelay(cfg Config) *Relay {
 	}
 	if r.now == nil {
 		r.now = time.Now
+	}
+	if r.deny == nil {
+		r.deny = func(User) bool { return false }
 	}
 	if r.realm == "" {
 		r.realm = realmDefault
