@@ -240,7 +240,7 @@ func TestKeysRotWhileTheServiceRuns(t *testing.T) {
 	if err := os.Rename(path+".rotten", path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openKeys(dir, "", "000000000000"); err == nil || !strings.Contains(err.Error(), keysSumFile) {
+	if _, err := openKeys(dir, "", "000000000000", Limits{}); err == nil || !strings.Contains(err.Error(), keysSumFile) {
 		t.Errorf("a start: %v", err)
 	}
 	r.until("the reload is refused", func() bool { return r.metric(`kvs_service_key_reloads_total{outcome="refused"}`) == "1" })

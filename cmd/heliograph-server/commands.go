@@ -26,7 +26,7 @@ const presignWait = 15 * time.Second
 // commands lists what the program does; the first is to serve.
 func commands(ctx context.Context, stop func(), out io.Writer) []settings.Command {
 	serving, signing, thing, alias, mending := &options{}, &presign{}, &createThing{}, &createRoleAlias{}, &repair{}
-	return []settings.Command{
+	return append([]settings.Command{
 		{Config: serving, Run: func([]string) error { return serving.serve(ctx, stop, out) }},
 		{Words: "presign", Help: "print a signed wss address of a channel of the running service, good for 299 s",
 			Config: signing, Run: func([]string) error { return signing.run(ctx, out) }},
@@ -36,7 +36,7 @@ func commands(ctx context.Context, stop func(), out io.Writer) []settings.Comman
 			Config: alias, Run: func(operands []string) error { return alias.run(operands[0]) }},
 		{Words: "repair", Help: "say what is damaged in the store of a stopped service and, with --yes, save what is whole",
 			Config: mending, Run: func([]string) error { return mending.run(ctx, out) }},
-	}
+	}, faultCommands(ctx, out)...)
 }
 
 type presign struct {

@@ -127,12 +127,70 @@ func TestCreateRoleAliasReadsThePolicy(t *testing.T) {
 	}
 }
 
+func TestFaultCommands(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := command(dir, "fault", "list"); err == nil || !strings.Contains(err.Error(), "with --faults") {
+		t.Errorf("no service: %v, want it to name the remedy", err)
+	}
+	o := options{data: data{Dir: dir}, Faults: true}
+	cfg, err := o.config()
+	if err != nil || cfg.Faults != filepath.Join(dir, "faults.sock") {
+		t.Fatalf("socket at %q, %v", cfg.Faults, err)
+	}
+	if _, err := (options{Ephemeral: true, Faults: true}).config(); err == nil || !strings.Contains(err.Error(), "--fault-socket") {
+		t.Errorf("--ephemeral --faults: %v, want it to name --fault-socket", err)
+	}
+	serving(t, service.Config{Dir: dir, Faults: cfg.Faults})
+	set, err := command(dir, strings.Fields("fault delay --by 2s --channel cam --only SDP_ANSWER,SDP_OFFER --for 1m --probability 0.5 --seed 7")...)
+	if want := `{"id":1,"kind":"delay","channel":"cam","only":["SDP_ANSWER","SDP_OFFER"],"for_s":60,"probability":0.5,"seed":7,"by_s":2,"struck":0,"left_s":`; err != nil || !strings.HasPrefix(set, want) {
+		t.Errorf("%v, printed %s, want %s", err, set, want)
+	}
+	if _, err := command(dir, strings.Fields("fault clock --by -10m")...); err != nil {
+		t.Error(err)
+	}
+	if listed, err := command(dir, "fault", "list"); err != nil || strings.Count(listed, "\n") != 2 || !strings.Contains(listed, `"by_s":-600`) {
+		t.Errorf("%v, list printed %s", err, listed)
+	}
+	if ended, err := command(dir, "fault", "clear", "--id", "1"); err != nil || !strings.HasPrefix(ended, `{"id":1,`) {
+		t.Errorf("%v, clear printed %s", err, ended)
+	}
+	if ended, err := command(dir, "fault", "clear"); err != nil || !strings.HasPrefix(ended, `{"id":2,`) {
+		t.Errorf("%v, clear printed %s", err, ended)
+	}
+	for args, says := range map[string]string{"earthquake": `"earthquake"`, "cut --seed -1": "--seed", "cut --status 500": "no status"} {
+		if _, err := command(dir, strings.Fields("fault "+args)...); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("fault %s: %v, want it to say %s", args, err, says)
+		}
+	}
+}
+
+func TestLimitsReachTheService(t *testing.T) {
+	var o options
+	args := strings.Fields("--idle-max 1s --connection-max 2s --go-away-grace 3s --turn-ttl 4s --skew-max 5s --presign-max 6s --session-max 7s --transition 8s " +
+		"--whep-answer-max 9s --whep-unseen-max 10s --connects-rate 11 --descriptions-rate 12 --candidates-rate 13 --requests-scale 14 --time-scale 15 --viewers 16 --unlimited")
+	if err := settings.Load("heliograph-server", &o, args, nil, new(strings.Builder)); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := o.config()
+	want := service.Limits{
+		IdleMax: time.Second, ConnectionMax: 2 * time.Second, GoAwayGrace: 3 * time.Second, TurnTTL: 4 * time.Second, SkewMax: 5 * time.Second,
+		PresignMax: 6 * time.Second, SessionMax: 7 * time.Second, Transition: 8 * time.Second, WhepAnswerMax: 9 * time.Second, WhepUnseenMax: 10 * time.Second,
+		ConnectsPerSecond: 11, DescriptionsPerSecond: 12, CandidatesPerSecond: 13, RequestRates: 14, TimeScale: 15, ViewersMax: 16, Unlimited: true,
+	}
+	if err != nil || cfg.Limits != want {
+		t.Errorf("%v, limits %+v, want %+v", err, cfg.Limits, want)
+	}
+	if cfg.Faults != "" {
+		t.Error("faults are on by default")
+	}
+}
+
 func TestHelpListsTheCommands(t *testing.T) {
 	var out strings.Builder
 	if err := run([]string{"--help"}, nil, &out); !errors.Is(err, settings.ErrDone) {
 		t.Fatal(err)
 	}
-	for _, c := range []string{"  presign ", "  iot create-thing NAME ", "  iot create-role-alias NAME ", "  repair ", "  --iot string ", "  --access-key-file string ", "  --data-dir string "} {
+	for _, c := range []string{"  presign ", "  iot create-thing NAME ", "  iot create-role-alias NAME ", "  repair ", "  fault KIND ", "  fault list ", "  fault clear ", "  --iot string ", "  --access-key-file string ", "  --data-dir string "} {
 		if !strings.Contains(out.String(), "\n"+c) {
 			t.Errorf("--help lacks %q", c)
 		}

@@ -47,6 +47,9 @@ type options struct {
 	Region  string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" group:"service" help:"region that clients must sign for"`
 	Account string `flag:"account" env:"HELIOGRAPH_ACCOUNT" default:"000000000000" group:"service" help:"account in the ARNs, 12 digits"`
 
+	Faults bool `flag:"faults" env:"HELIOGRAPH_FAULTS" group:"service" help:"take faults from the command fault, by a socket that only this user may open"`
+	faultSocket
+
 	limits
 
 	LogLevel  string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" group:"log" help:"debug, info, warn, error, silent"`
@@ -103,6 +106,12 @@ func (o options) config() (service.Config, error) {
 			return service.Config{}, err
 		}
 	}
+	var faults string
+	if o.Faults {
+		if faults, err = o.faultSocket.path(dir); err != nil {
+			return service.Config{}, err
+		}
+	}
 	return service.Config{
 		Dir: dir, KeyFile: o.KeyFile, Region: o.Region, Account: o.Account,
 		Public: o.Public, Local: o.Local, PublicName: o.PublicName,
@@ -112,6 +121,7 @@ func (o options) config() (service.Config, error) {
 		NATS:     o.NATS, Node: o.Node, WhepToken: o.WhepToken, Origins: o.Origins,
 		IoT:    o.IoT,
 		Limits: o.limits.config(),
+		Faults: faults,
 		Log:    log,
 	}, nil
 }
