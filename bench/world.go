@@ -27,10 +27,12 @@ const (
 // WorldConfig says what world to start. The zero value is a service without rate limits that keeps
 // nothing, and a device that sends the built-in sample to ten viewers.
 type WorldConfig struct {
-	Viewers   int          // the device admits so many; default 10
-	AWSLimits bool         // the service keeps to AWS's limits, and the device paces itself
-	Dir       string       // the service's data directory; empty: nothing is kept
-	Source    media.Source // default: the built-in sample
+	Viewers   int           // the device admits so many; default 10
+	AWSLimits bool          // the service keeps to AWS's limits, and the device paces itself
+	Dir       string        // the service's data directory; empty: nothing is kept
+	Faults    string        // Unix socket by which the service takes faults; empty: none
+	Grace     time.Duration // of the service's GO_AWAY; default: AWS's
+	Source    media.Source  // default: the built-in sample
 	Log       *zap.Logger
 }
 
@@ -59,7 +61,7 @@ func StartWorld(ctx context.Context, cfg WorldConfig) (_ *World, err error) {
 	w := &World{Channel: worldChannel}
 	w.service = service.Config{
 		Dir: cfg.Dir, Public: freeLoopback, Local: freeLoopback, RelayUDP: freeLoopback, RelayTCP: freeLoopback,
-		Limits: service.Limits{Unlimited: !cfg.AWSLimits}, Log: cfg.Log.Named("service"),
+		Limits: service.Limits{Unlimited: !cfg.AWSLimits, GoAwayGrace: cfg.Grace}, Faults: cfg.Faults, Log: cfg.Log.Named("service"),
 	}
 	if err := w.startService(ctx); err != nil {
 		return nil, err
