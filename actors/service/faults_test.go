@@ -403,6 +403,7 @@ func TestImpossibleFaults(t *testing.T) {
 		{messages.Fault{Kind: messages.FaultDelay, ByS: 601}, "600 s"},
 		{messages.Fault{Kind: messages.FaultDrop, Only: []string{"GetIceServerConfig"}}, "nothing to do"},
 		{messages.Fault{Kind: messages.FaultThrottle, Only: []string{"GetIceServerConfg"}}, "nothing to do"},
+		{messages.Fault{Kind: messages.FaultThrottle, Only: []string{"ConnectAsViewer"}}, "nothing to do"},
 		{messages.Fault{Kind: messages.FaultThrottle, Status: 500}, "no status"},
 		{messages.Fault{Kind: messages.FaultError, Status: 200}, "400 to 599"},
 		{messages.Fault{Kind: messages.FaultError, Master: true}, "no master"},

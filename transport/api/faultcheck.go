@@ -43,8 +43,12 @@ func formOf(kind string) (faultForm, bool) {
 		all.status = true
 	case messages.FaultError:
 		all.status, all.only = true, operationKnown
-	case messages.FaultThrottle, messages.FaultExpire:
+	case messages.FaultThrottle:
 		all.only = operationKnown
+	case messages.FaultExpire:
+		all.only = func(name string) bool {
+			return operationKnown(name) || name == bare(actionMaster) || name == bare(actionViewer)
+		}
 	case messages.FaultClock:
 		return faultForm{by: true}, true
 	case messages.FaultDrop:
@@ -67,7 +71,7 @@ func operationKnown(name string) bool {
 			return true
 		}
 	}
-	return bare(actionMaster) == name || bare(actionViewer) == name
+	return false
 }
 
 // complete checks a fault and fills in what it leaves to the service.
