@@ -50,13 +50,13 @@ type fanoutPlan struct {
 
 // In bursts the viewers of this process must keep up, and what they cost is as much as what is
 // measured: so many packets a second leave them time, in rests that are the same for each variant.
-const burstPacketsPerS = 50_000
+const burstPacketsPerS = 25_000
 
 // Both packetisers make 20 packets of so large a picture: ours of 1150 bytes at most, pion's of 1188.
 const (
 	burstBytes    = 22_900
 	burstPackets  = 20
-	burstPictures = 4 // at once: as much as a socket's default receive buffer takes
+	burstPictures = 4 // at once: about as much as a socket's default receive buffer takes
 )
 
 // burst has no NACK: a viewer that is overrun would ask for everything again.

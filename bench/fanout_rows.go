@@ -53,11 +53,22 @@ func over[T cmp.Ordered](f *fanoutFound, figure func(round []fanoutCost) T) spre
 		values[i] = figure(round)
 	}
 	slices.Sort(values)
-	return spread[T]{values[len(values)/2], values[0], values[len(values)-1]}
+	return spread[T]{values[(len(values)-1)/2], values[0], values[len(values)-1]}
 }
 
 func (s spread[T]) fields(name, unit string) report.Row {
-	return report.Row{{Name: name + unit, Value: s.median}, {Name: name + "_min" + unit, Value: s.least}, {Name: name + "_max" + unit, Value: s.most}}
+	return report.Row{
+		{Name: name + unit, Value: known(s.median)},
+		{Name: name + "_min" + unit, Value: known(s.least)}, {Name: name + "_max" + unit, Value: known(s.most)},
+	}
+}
+
+// known is nil for a figure that is not a number, as figures per packet are where there is no packet.
+func known(figure any) any {
+	if f, is := figure.(float64); is && math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil
+	}
+	return figure
 }
 
 func (f *fanoutFound) cpuPerPacket(v int) spread[float64] {
@@ -74,6 +85,7 @@ func (f *fanoutFound) allocsPerPacket(v int) spread[float64] {
 	return over(f, func(round []fanoutCost) float64 { return round[v].perPacket(float64(round[v].mallocs)) })
 }
 
+// sendsPerPacket counts the calls that send, which are the most by far; pion's baseline polls as often.
 func (f *fanoutFound) sendsPerPacket(v int) spread[float64] {
 	return over(f, func(round []fanoutCost) float64 {
 		if round[v].sends < 0 {
@@ -85,6 +97,10 @@ func (f *fanoutFound) sendsPerPacket(v int) spread[float64] {
 
 func (f *fanoutFound) peak(v int) spread[uint64] {
 	return over(f, func(round []fanoutCost) uint64 { return round[v].peak })
+}
+
+func (f *fanoutFound) private(v int) spread[uint64] {
+	return over(f, func(round []fanoutCost) uint64 { return round[v].private })
 }
 
 // ratio is what a baseline costs, divided by what the device does in the same round. It is taken per
@@ -113,11 +129,11 @@ func (f *fanoutFound) row(v int) report.Row {
 	}
 	row = append(row, f.cpuPerPacket(v).fields("cpu", "_us_per_packet")...)
 	row = append(row, f.cpuPerSecond(v).fields("cpu", "_s_per_s")...)
-	row = append(row, report.Row{
-		{Name: "allocs_per_packet", Value: f.allocsPerPacket(v).median},
-		{Name: "syscalls_per_packet", Value: f.sendsPerPacket(v).median},
-	}...)
+	row = append(row,
+		report.Field{Name: "allocs_per_packet", Value: known(f.allocsPerPacket(v).median)},
+		report.Field{Name: "syscalls_per_packet", Value: known(f.sendsPerPacket(v).median)})
 	row = append(row, f.peak(v).fields("rss", "_bytes")...)
+	row = append(row, report.Field{Name: "private_rss_bytes", Value: f.private(v).median})
 	if v > 0 {
 		row = append(row, f.ratio(v).fields("ratio", "")...)
 	}
@@ -184,7 +200,7 @@ func (f *fanoutFound) judgeCPU(most time.Duration, miss func(format string, args
 
 func showFanout(w io.Writer, r *report.Report) error {
 	err := report.Table(w, r.Rows, "mode", "viewers", "variant", "packets", "packets_lost", "cpu_us_per_packet", "cpu_min_us_per_packet",
-		"cpu_max_us_per_packet", "cpu_s_per_s", "allocs_per_packet", "syscalls_per_packet", "rss_bytes", "ratio", "ratio_min", "ratio_max")
+		"cpu_max_us_per_packet", "cpu_s_per_s", "allocs_per_packet", "syscalls_per_packet", "rss_bytes", "private_rss_bytes", "ratio", "ratio_min", "ratio_max")
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type fanoutCost struct {
 	mallocs uint64
 	sends   int64  // calls into the kernel that sent; -1: not known
 	peak    uint64 // bytes of RSS, of the process's whole life
+	private uint64 // bytes of RSS at the end that are not pages of the program's file
 }
 
 func (c fanoutCost) String() string {
@@ -46,8 +47,7 @@ func (c fanoutCost) perSecond() time.Duration {
 	return time.Duration(float64(c.cpu) / c.span.Seconds())
 }
 
-// measure starts the sender, lets the viewers in, and has the script played twice: the first time
-// warms up. Between the two nothing is under way, so that all counters are read at the same state.
+// measure starts the sender, lets the viewers in and has the script played.
 func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	sender, err := subject.StartSender(ctx, f.kind, subject.Order{
 		ControlPlane: f.service.PublicURL, CA: f.service.CAPEM, Region: f.service.Region, Credentials: f.service.Credentials,
@@ -59,12 +59,21 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	defer func() { err = errors.Join(err, sender.Stop()) }()
 	crowd, err := f.gather(ctx)
 	defer func() { err = errors.Join(err, crowd.leave()) }()
-	if err != nil {
-		return cost, err
+	if err == nil {
+		err = f.awaitStreaming(ctx, sender)
 	}
-	if err := f.awaitStreaming(ctx, sender); err != nil {
-		return cost, err
+	if err == nil {
+		cost, err = f.play(sender, crowd)
 	}
+	if err == nil && f.profiles.Heap != "" {
+		_, err = sender.Settle()
+	}
+	return cost, err
+}
+
+// play has the script played twice: the first time warms up. Between the two nothing is under way, so
+// that all counters are read at the same state.
+func (f fanoutRun) play(sender *subject.Subject, crowd crowd) (cost fanoutCost, err error) {
 	before, err := sender.Play(f.mode.warm)
 	if err != nil {
 		return cost, err
@@ -75,17 +84,20 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	if err != nil {
 		return cost, err
 	}
-	cost = fanoutCost{span: f.mode.span, cpu: after.CPU - before.CPU, mallocs: after.Mallocs - before.Mallocs, peak: after.Peak, sends: -1}
+	if after.Viewers != f.viewers {
+		return cost, fmt.Errorf("%d of %d viewers are left", after.Viewers, f.viewers)
+	}
+	cost = fanoutCost{
+		span: f.mode.span, cpu: after.CPU - before.CPU, mallocs: after.Mallocs - before.Mallocs, sends: -1,
+		peak: after.Peak, private: after.Private,
+	}
 	if now := udpSends(); now >= 0 && !f.mode.feedback { // there the viewers send, too
 		cost.sends = now - sends
 	}
 	nowSent, nowReceived := crowd.counts()
 	cost.packets = nowSent - sent
 	cost.lost = cost.packets - min(nowReceived-received, cost.packets)
-	if f.profiles.Heap != "" {
-		_, err = sender.Settle()
-	}
-	return cost, err
+	return cost, nil
 }
 
 // crowd are the viewers of a run.

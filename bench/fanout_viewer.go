@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/logging"
 	"github.com/pion/sdp/v3"
+	"github.com/pion/transport/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/heliograph-rtc/heliograph/actors"
@@ -96,13 +99,34 @@ func spectatorAPI(nacks, feedback bool) (*webrtc.API, error) {
 			return nil, err
 		}
 	}
+	network, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
 	s := webrtc.SettingEngine{LoggerFactory: quiet}
+	s.SetNet(roomyNet{network})
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetIPFilter(net.IP.IsLoopback)
 	s.SetHostAcceptanceMinWait(0)
 	s.SetPrflxAcceptanceMinWait(0)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithInterceptorRegistry(&interceptors), webrtc.WithSettingEngine(s)), nil
+}
+
+// roomyNet opens sockets that take a burst while their reader waits for a processor.
+type roomyNet struct{ *stdnet.Net }
+
+const receiveBufferBytes = 4 << 20 // the kernel gives as much of it as net.core.rmem_max allows
+
+func (n roomyNet) ListenUDP(network string, local *net.UDPAddr) (transport.UDPConn, error) {
+	conn, err := net.ListenUDP(network, local)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetReadBuffer(receiveBufferBytes); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // addFeedback asks for transport-wide sequence numbers and answers them.
@@ -150,7 +174,8 @@ type spectator struct {
 	end       context.CancelFunc
 	edges     actors.Group
 	tracks    chan *webrtc.TrackRemote
-	connected chan struct{}
+	connected chan struct{} // closed once
+	up        sync.Once
 	tallies   [2]tally // by messages.Track
 }
 
@@ -189,7 +214,7 @@ func (s *spectator) open(api *webrtc.API) (err error) {
 	}
 	s.peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		if state == webrtc.PeerConnectionStateConnected {
-			close(s.connected)
+			s.up.Do(func() { close(s.connected) })
 		}
 	})
 	s.peer.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {

@@ -53,6 +53,9 @@ func cell(name string, value any) string {
 		}
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
+	if n, is := value.(uint64); is && strings.HasSuffix(name, "_bytes") {
+		return strconv.FormatFloat(float64(n)/1e6, 'f', 1, 64) + " MB"
+	}
 	return fmt.Sprint(value)
 }
 

@@ -41,11 +41,12 @@ func processCosts(c *Cost) error {
 	if err != nil {
 		return fmt.Errorf("read resident memory: %w", err)
 	}
-	if c.RSS, err = kilobytes(text, "VmRSS:"); err != nil {
-		return err
+	for name, figure := range map[string]*uint64{"VmRSS:": &c.RSS, "VmHWM:": &c.Peak, "RssAnon:": &c.Private} {
+		if *figure, err = kilobytes(text, name); err != nil {
+			return err
+		}
 	}
-	c.Peak, err = kilobytes(text, "VmHWM:")
-	return err
+	return nil
 }
 
 // kilobytes returns in bytes what proc_pid_status(5) tells in kB.

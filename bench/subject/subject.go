@@ -60,6 +60,7 @@ type Cost struct {
 	Stack      uint64        // bytes of goroutines' stacks
 	Goroutines int
 	Peak       uint64 // bytes of RSS at its highest
+	Private    uint64 // bytes of RSS without the pages of the program's file
 	Mallocs    uint64 // objects allocated so far
 	Viewers    int    // of a sender: those that it streams to
 }
