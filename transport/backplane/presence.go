@@ -30,6 +30,9 @@ const (
 	RoleMaster = "MASTER"
 	RoleViewer = "VIEWER"
 
+	// RoleStorage is the service's own seat: its storage session talks to master and viewers.
+	RoleStorage = "STORAGE"
+
 	conflictWaitMax   = 2 * time.Millisecond
 	tombstoneLifetime = time.Hour // a connection on its way into a deleted channel is refused that long
 )
@@ -37,8 +40,8 @@ const (
 // Seat is one connection's place in a channel.
 type Seat struct {
 	Channel    string // channel ID
-	Role       string // RoleMaster or RoleViewer
-	ClientID   string // empty for the master
+	Role       string // RoleMaster, RoleViewer or RoleStorage
+	ClientID   string // empty for the master alone
 	Connection string // unique among all connections of all nodes
 	Node       string // set by Join
 	Since      time.Time
@@ -52,6 +55,16 @@ func (s Seat) client() string {
 	return s.ClientID
 }
 
+func (s Seat) complete() bool {
+	switch s.Role {
+	case RoleMaster:
+		return s.Connection != ""
+	case RoleViewer, RoleStorage:
+		return s.Connection != "" && s.ClientID != ""
+	}
+	return false
+}
+
 type record struct {
 	Deleted bool   `json:",omitempty"`
 	Seats   []Seat `json:",omitempty"`
@@ -61,8 +74,8 @@ type record struct {
 // connection gets an Envelope of Kind Evicted. A viewer beyond viewersMax gets ErrFull, a connection
 // to a deleted channel ErrNotFound. Each Join needs its Leave, also after an eviction.
 func (b *Backplane) Join(ctx context.Context, seat Seat, viewersMax int) error {
-	if seat.Connection == "" || (seat.Role != RoleMaster && seat.Role != RoleViewer) || (seat.Role == RoleViewer && seat.ClientID == "") {
-		return errors.New("join channel: a seat needs a role, a connection and, for viewers, a client id")
+	if !seat.complete() {
+		return errors.New("join channel: a seat needs a role, a connection and, but for the master, a client id")
 	}
 	seat.Node = b.node
 	if seat.Since.IsZero() {
