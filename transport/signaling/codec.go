@@ -27,6 +27,8 @@ type Inbound struct {
 // Status says that a message with a correlation id was refused.
 type Status struct {
 	CorrelationID, ErrorType, StatusCode, Description string
+
+	Failed bool // "success":false, which a storage session writes besides (kvs-protocol.md 3.5)
 }
 
 // FormatError says why a message cannot be encoded or decoded. CorrelationID is the message's own
@@ -67,8 +69,27 @@ type (
 		ErrorType     string `json:"errorType"`
 		StatusCode    string `json:"statusCode"`
 		Description   string `json:"description"`
+		Success       *bool  `json:"success,omitempty"`
 	}
 )
+
+func wireStatus(s *Status) *statusWire {
+	if s == nil {
+		return nil
+	}
+	w := &statusWire{CorrelationID: s.CorrelationID, ErrorType: s.ErrorType, StatusCode: s.StatusCode, Description: s.Description}
+	if s.Failed {
+		w.Success = new(bool)
+	}
+	return w
+}
+
+func (w *statusWire) status() *Status {
+	if w == nil {
+		return nil
+	}
+	return &Status{w.CorrelationID, w.ErrorType, w.StatusCode, w.Description, w.Success != nil && !*w.Success}
+}
 
 // EncodeOutbound returns the text frame of m, or a *FormatError where AWS would refuse it.
 func EncodeOutbound(m Outbound) ([]byte, error) {
@@ -129,7 +150,7 @@ func EncodeInbound(m Inbound) ([]byte, error) {
 	if m.Status != nil && len(m.Status.Description) > DescriptionBytesMax {
 		return nil, malformed("description has %d bytes, %d are allowed", len(m.Status.Description), DescriptionBytesMax)
 	}
-	return marshal(inboundWire{m.Payload, m.MessageType, m.SenderClientID, (*statusWire)(m.Status)})
+	return marshal(inboundWire{m.Payload, m.MessageType, m.SenderClientID, wireStatus(m.Status)})
 }
 
 // DecodeInbound reads the service's text frame. A type that it does not know passes, for the caller
@@ -139,7 +160,7 @@ func DecodeInbound(frame []byte) (Inbound, error) {
 	if err := unmarshal(frame, &w); err != nil {
 		return Inbound{}, err
 	}
-	m := Inbound{MessageType: w.MessageType, SenderClientID: w.SenderClientID, Payload: w.MessagePayload, Status: (*Status)(w.StatusResponse)}
+	m := Inbound{MessageType: w.MessageType, SenderClientID: w.SenderClientID, Payload: w.MessagePayload, Status: w.StatusResponse.status()}
 	if err := m.check(); err != nil {
 		return Inbound{}, err
 	}

@@ -96,6 +96,8 @@ func TestEncodeInbound(t *testing.T) {
 		{Inbound{MessageType: GoAway}, `{"messageType":"GO_AWAY"}`},
 		{Inbound{MessageType: StatusResponse, Status: &Status{CorrelationID: "7", ErrorType: "InvalidArgumentException", StatusCode: "400", Description: "a <b> & c"}},
 			`{"messageType":"STATUS_RESPONSE","statusResponse":{"correlationId":"7","errorType":"InvalidArgumentException","statusCode":"400","description":"a <b> & c"}}`},
+		{Inbound{MessageType: StatusResponse, Status: &Status{CorrelationID: "7", StatusCode: "400", Failed: true}},
+			`{"messageType":"STATUS_RESPONSE","statusResponse":{"correlationId":"7","errorType":"","statusCode":"400","description":"","success":false}}`},
 	} {
 		got, err := EncodeInbound(c.m)
 		if err != nil || string(got) != c.want {
@@ -133,7 +135,7 @@ func TestDecodeInboundTolerates(t *testing.T) {
 		`{"messageType":"GO_AWAY","messagePayload":"","senderClientId":"","statusResponse":null}`:                              {MessageType: GoAway},
 		`{"MessageType":"RECONNECT_ICE_SERVER","x":[{}]}`:                                                                      {MessageType: ReconnectICEServer},
 		`{"messageType":"SOMETHING_NEW","messagePayload":"AAAA"}`:                                                              {MessageType: "SOMETHING_NEW", Payload: "AAAA"},
-		`{"messageType":"STATUS_RESPONSE","statusResponse":{"correlationId":"7","statusCode":"400","success":false}}`:          {MessageType: StatusResponse, Status: &Status{CorrelationID: "7", StatusCode: "400"}},
+		`{"messageType":"STATUS_RESPONSE","statusResponse":{"correlationId":"7","statusCode":"400","success":false}}`:          {MessageType: StatusResponse, Status: &Status{CorrelationID: "7", StatusCode: "400", Failed: true}},
 		`{"messageType":"SDP_OFFER","messagePayload":"` + strings.Repeat("A", 18752) + `","senderClientId":"AWS_not_checked"}`: {MessageType: SDPOffer, Payload: strings.Repeat("A", 18752), SenderClientID: "AWS_not_checked"},
 	} {
 		if got, err := DecodeInbound([]byte(frame)); err != nil || !reflect.DeepEqual(got, want) {
