@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -36,7 +37,11 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err := e.sockets.refresh(time.Now()); err != nil {
 		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
 	}
-	p, err := e.newPeer(cfg, o.talks)
+	interceptors := e.watching
+	if o.talks {
+		interceptors = e.talking
+	}
+	p, err := e.newPeer(cfg, e.media, interceptors)
 	if err != nil {
 		return nil, "", err
 	}
@@ -47,7 +52,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	return p, answer, nil
 }
 
-func (e *Engine) newPeer(cfg PeerConfig, talks bool) (*Peer, error) {
+func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors *interceptor.Registry) (*Peer, error) {
 	network, err := newNetwork(e.cfg.ConnectTo, e.out)
 	if err != nil {
 		return nil, err
@@ -60,11 +65,7 @@ func (e *Engine) newPeer(cfg PeerConfig, talks bool) (*Peer, error) {
 		urls = append(urls, s.URLs...)
 	}
 	settings.SetICEProxyDialer(newTurnStreams(network, e.cfg.RootCAs, urls))
-	interceptors := e.watching
-	if talks {
-		interceptors = e.talking
-	}
-	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(e.media),
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(media),
 		webrtc.WithInterceptorRegistry(interceptors))
 	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
 	if cfg.RelayOnly {
