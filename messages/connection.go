@@ -50,11 +50,14 @@ type FrameReceived struct {
 	Text []byte
 }
 
-// Delivered is a message of the device to a session without a socket, as it goes over the wire.
+// Delivered is a message to a session without a socket, as it goes over the wire: of the device to a
+// viewer, of a participant to the storage session.
 //
 // Path: backplane -> whep
 // Path: backplane -> alexa
+// Path: backplane -> ingest
 type Delivered struct {
+	From string // client id; empty: the master
 	Kind string // SDP_ANSWER, ICE_CANDIDATE
 	Text []byte
 }

@@ -4,6 +4,8 @@ import "time"
 
 // Refused is the answer to a request that the service turns down. Type is the name of AWS's
 // exception (kvs-protocol.md 1.5); the door knows its HTTP status.
+//
+// Path: relay -> ingest
 type Refused struct {
 	Type    string
 	Message string
@@ -73,6 +75,7 @@ type ChannelDeleted struct{}
 //
 // Path: api -> registry -> relay
 // Path: start -> service -> relay
+// Path: ingest -> relay
 type TurnWanted struct {
 	ChannelARN  string
 	ChannelName string
@@ -82,6 +85,8 @@ type TurnWanted struct {
 
 // TurnServers is the answer to TurnWanted. STUN needs no credentials and stands apart, because
 // AWS does not list it (kvs-protocol.md 2.1).
+//
+// Path: relay -> ingest
 type TurnServers struct {
 	Turn    []IceServer // as AWS lists them
 	Direct  IceServer   // every URL of the relay, by address; without URLs when it is off

@@ -2,9 +2,10 @@ package messages
 
 import "time"
 
-// PeerCandidate is a local ICE candidate that was gathered after the answer was written.
+// PeerCandidate is a local ICE candidate that was gathered after the answer, or the offer, was written.
 //
 // Path: peer -> viewer
+// Path: peer -> ingest
 type PeerCandidate struct {
 	Candidate Candidate
 }
@@ -20,6 +21,7 @@ type PeerPhase struct {
 // PeerConnected says that DTLS is done: media and data can flow.
 //
 // Path: peer -> viewer
+// Path: peer -> ingest
 type PeerConnected struct {
 	Pair string // candidate types, local first: "host/host", "relay/srflx"
 }
@@ -27,6 +29,7 @@ type PeerConnected struct {
 // PeerGone says that the peer connection failed or was closed by the other side.
 //
 // Path: peer -> viewer
+// Path: peer -> ingest
 type PeerGone struct {
 	Reason string
 }
@@ -43,4 +46,5 @@ type PeerData struct {
 // PeerKeyFrameWish is a PLI or FIR from the viewer.
 //
 // Path: peer -> viewer
+// Path: peer -> ingest
 type PeerKeyFrameWish struct{}

@@ -67,17 +67,21 @@ func (a *alexa) answer(ctx actor.Context, reply any) {
 func (a *alexa) seating(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *seated:
-		a.onSeated(ctx)
+		a.onSeated(ctx, msg)
 	case *actors.EdgeEnded:
 		a.answer(ctx, refusal(msg.Err))
 		ctx.Stop(ctx.Self())
 	}
 }
 
-func (a *alexa) onSeated(ctx actor.Context) {
+func (a *alexa) onSeated(ctx actor.Context, msg *seated) {
 	a.place.open()
 	a.edges.After(a.admit.Channel.MessageTTL, &offerExpired{})
 	a.state = a.offering
+	if msg.stores {
+		a.end(ctx, refuse("InvalidArgumentException", "The channel's media is stored: viewers do not reach the master"), "refused")
+		return
+	}
 	frame, err := signaling.EncodeInbound(signaling.Inbound{MessageType: signaling.SDPOffer, SenderClientID: a.admit.ClientID, Payload: a.admit.AlexaOffer})
 	if err == nil {
 		err = a.back.Send(backplane.Envelope{

@@ -42,6 +42,7 @@ type connection struct {
 	socket messages.Socket
 	outbox outbox
 	opened time.Time // when the socket was
+	stores bool      // the channel's media is stored: the storage session is the other end
 	active time.Time // last message or ping of the client
 	warned bool      // GO_AWAY was sent
 	code   int       // to close with
@@ -83,6 +84,10 @@ func (c *connection) onStarted(ctx actor.Context) {
 	self := ctx.Self().Id
 	c.edges = actors.NewEdges(c.sys, ctx)
 	c.place = newPlace(c.world, c.admit, func(ctx context.Context, e backplane.Envelope) error {
+		if e.Kind == kindStorageOn || e.Kind == kindStorageOff {
+			c.sys.Tell(self, &storageSwitched{e.Kind == kindStorageOn})
+			return nil
+		}
 		if err := c.outbox.reserve(ctx); err != nil {
 			return err
 		}
@@ -107,13 +112,14 @@ func (c *connection) onStopping(ctx actor.Context) {
 func (c *connection) admitting(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *seated:
-		c.onSeated(ctx)
+		c.onSeated(ctx, msg)
 	case *actors.EdgeEnded:
 		c.onRefused(ctx, msg)
 	}
 }
 
-func (c *connection) onSeated(ctx actor.Context) {
+func (c *connection) onSeated(ctx actor.Context, msg *seated) {
+	c.stores = msg.stores
 	c.answer(ctx, &messages.Admitted{Path: ctx.Self().Id})
 	c.unseen = c.edges.After(socketWait, &socketLate{})
 	c.state = c.expecting
@@ -185,6 +191,8 @@ func (c *connection) connected(ctx actor.Context) {
 		c.onFrameReceived(msg)
 	case *outgoing:
 		c.outbox.push(c.edges, c.socket, msg.frame)
+	case *storageSwitched:
+		c.stores = msg.on
 	case *idleCheck:
 		c.onIdleCheck()
 	case *goAwayDue:
@@ -210,8 +218,8 @@ func (c *connection) onFrameReceived(msg *messages.FrameReceived) {
 		c.malformed(fault.CorrelationID, fault.Reason)
 		return
 	}
-	if c.admit.ClientID == "" && m.RecipientClientID == "" {
-		c.malformed(m.CorrelationID, "recipientClientId is missing: a master must name the viewer")
+	if why := c.misdirected(m); why != "" {
+		c.malformed(m.CorrelationID, why)
 		return
 	}
 	if !c.allowed(m.Action) {
@@ -219,7 +227,27 @@ func (c *connection) onFrameReceived(msg *messages.FrameReceived) {
 		c.status(m.CorrelationID, "ClientLimitExceededException", "Too many messages of this kind per second on this connection")
 		return
 	}
+	if c.stores {
+		c.toStorage(m)
+		return
+	}
 	c.forward(m)
+}
+
+// misdirected says what is wrong with a message's direction. While media storage is enabled, master
+// and viewers talk to the storage session alone, which is always the one that offers (kvs-protocol.md
+// 3.7, 4.3).
+func (c *connection) misdirected(m signaling.Outbound) string {
+	master := c.admit.ClientID == ""
+	switch {
+	case c.stores && m.Action == signaling.SDPOffer:
+		return "media storage is enabled: the storage session offers, call JoinStorageSession"
+	case c.stores && master && m.RecipientClientID != "":
+		return "media storage is enabled: leave recipientClientId out, messages go to the storage session"
+	case !c.stores && master && m.RecipientClientID == "":
+		return "recipientClientId is missing: a master must name the viewer"
+	}
+	return ""
 }
 
 // allowed takes a token of the message's kind (kvs-protocol.md 3.8).
@@ -249,16 +277,31 @@ func (c *connection) forward(m signaling.Outbound) {
 		c.malformed(m.CorrelationID, "the message cannot be passed on")
 		return
 	}
-	e := backplane.Envelope{
-		Channel: c.admit.Channel.ID, To: to, From: c.admit.ClientID, Kind: m.Action, TTL: c.admit.Channel.MessageTTL, Data: frame,
-	}
-	if set := c.faults.Load(); set != nil && c.withheld(set, e, m.CorrelationID) {
-		return
-	}
-	c.pass(e, m.CorrelationID)
+	c.pass(m, to, frame)
 }
 
-func (c *connection) pass(e backplane.Envelope, correlationID string) {
+// toStorage puts a message to the storage session as it came: the session reports a bad answer by its
+// correlation id.
+func (c *connection) toStorage(m signaling.Outbound) {
+	text, err := signaling.EncodeOutbound(m)
+	if err != nil {
+		c.malformed(m.CorrelationID, "the message cannot be passed on")
+		return
+	}
+	c.pass(m, storageClient, text)
+}
+
+// pass puts a message on its way, unless a fault withholds it.
+func (c *connection) pass(m signaling.Outbound, to string, data []byte) {
+	e := backplane.Envelope{
+		Channel: c.admit.Channel.ID, To: to, From: c.admit.ClientID, Kind: m.Action, TTL: c.admit.Channel.MessageTTL, Data: data,
+	}
+	if set := c.faults.Load(); set == nil || !c.withheld(set, e, m.CorrelationID) {
+		c.dispatch(e, m.CorrelationID)
+	}
+}
+
+func (c *connection) dispatch(e backplane.Envelope, correlationID string) {
 	if c.back.Send(e) != nil {
 		c.metrics.limited.WithLabelValues("backlog").Inc()
 		c.status(correlationID, "ClientLimitExceededException", "The recipient's queue is full")

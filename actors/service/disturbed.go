@@ -86,6 +86,6 @@ func (c *connection) onHeldDue() {
 		}
 		h := c.late[0]
 		c.late = c.late[1:]
-		c.pass(h.envelope, h.correlationID)
+		c.dispatch(h.envelope, h.correlationID)
 	}
 }

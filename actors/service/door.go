@@ -129,6 +129,11 @@ func (d *door) AlexaOffer(ctx context.Context, m *messages.AlexaOfferWanted) (*m
 	return ask[*messages.AlexaAnswered](ctx, d, registryPath, m)
 }
 
+func (d *door) JoinStorage(ctx context.Context, m *messages.JoinStorageWanted) error {
+	_, err := ask[*messages.StorageJoined](ctx, d, registryPath, m)
+	return err
+}
+
 func (d *door) Overview(ctx context.Context) (*messages.Overview, error) {
 	return ask[*messages.Overview](ctx, d, registryPath, &messages.OverviewWanted{})
 }
@@ -230,8 +235,13 @@ func (d *door) sessions(ctx context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	ingests, err := ask[*messages.Ingests](ctx, d, rootPath, &messages.IngestsWanted{})
+	if err != nil {
+		return nil, err
+	}
 	return map[string]any{
 		"channels":  overview.Channels,
+		"ingest":    ingests.Sessions,
 		"mailboxes": d.sys.Mailboxes(),
 		"backplane": d.back.Stats(),
 	}, nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits are the service's limits (kvs-protocol.md 3.8). The zero value is AWS's. Rates are token
+// Limits are the service's limits (kvs-protocol.md 3.8, 4.5). The zero value is AWS's. Rates are token
 // buckets that hold one second's worth; AWS does not publish the depth of its own.
 type Limits struct {
 	Unlimited             bool    // lifts the rates and the number of viewers, not the times
@@ -29,6 +29,11 @@ type Limits struct {
 	PresignMax    time.Duration // a presigned URL is good for no longer, whatever it says; default a week
 	SessionMax    time.Duration // session credentials are good for no longer, whatever the alias says; default 12 h
 	Transition    time.Duration // in CREATING, UPDATING and DELETING; default none
+
+	IngestMax        time.Duration // of a participant in a storage session; default 1 h
+	IngestIdleMax    time.Duration // without media of the master; default 3 min
+	IngestSlotMax    time.Duration // that a storage viewer's slot waits for its return; default 1 min
+	IngestViewersMax int           // in a storage session; default 3
 
 	// Ours, which TimeScale leaves alone.
 	WhepAnswerMax time.Duration // for the device to answer a player; default 10 s
@@ -66,6 +71,7 @@ func (l Limits) withDefaults() Limits {
 	number(&l.RequestRates, 1)
 	number(&l.TimeScale, 1)
 	l.defaultTimes()
+	l.IngestViewersMax = cmp.Or(l.IngestViewersMax, 3)
 	l.ChannelsMax, l.StreamsMax = cmp.Or(l.ChannelsMax, resourcesMax), cmp.Or(l.StreamsMax, resourcesMax)
 	switch {
 	case l.Unlimited:
@@ -89,6 +95,9 @@ func (l *Limits) defaultTimes() {
 	span(&l.SkewMax, max(l.scaled(5*time.Minute), skewMin))
 	span(&l.PresignMax, l.scaled(7*24*time.Hour))
 	span(&l.SessionMax, l.scaled(sessionSecondsMax*time.Second))
+	span(&l.IngestMax, l.scaled(time.Hour))
+	span(&l.IngestIdleMax, l.scaled(3*time.Minute))
+	span(&l.IngestSlotMax, l.scaled(time.Minute))
 	span(&l.WhepAnswerMax, 10*time.Second)
 	span(&l.WhepUnseenMax, 30*time.Second)
 }

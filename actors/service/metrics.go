@@ -18,6 +18,7 @@ type metrics struct {
 	limited     *prometheus.CounterVec // kind
 	ended       *prometheus.CounterVec // reason
 	relay       *relayMetrics
+	ingest      *ingestMetrics
 	reloads     *prometheus.CounterVec // outcome
 	faults      *prometheus.CounterVec // kind
 }
@@ -36,10 +37,12 @@ func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
 		ended:       vector("kvs_service_ended_total", "Connections that ended, by reason.", "reason"),
 		relay:       newRelayMetrics(),
 		faults:      vector("kvs_service_faults_total", "How often a fault that a test has set did strike, by kind.", "kind"),
+		ingest:      newIngestMetrics(),
 		reloads:     vector("kvs_service_key_reloads_total", "Changes of the key files, by outcome: taken, or refused and the old keys kept.", "outcome"),
 	}
 	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay, m.reloads, m.faults,
 		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.ingest.register(m.registry)
 	for name, read := range map[string]func(backplane.Stats) uint64{
 		"sent":      func(s backplane.Stats) uint64 { return s.Sent },
 		"delivered": func(s backplane.Stats) uint64 { return s.Delivered },

@@ -4,7 +4,8 @@ package service
 // however the connection ends, the seat is given back once. In order of execution:
 //
 //	the actor  sit      opens the edge
-//	the edge   occupy   joins, tells its actor, and parks: when it waits a seat has no goroutine
+//	the edge   occupy   joins, reads whether the channel stores its media, tells its actor, and parks:
+//	                    when it waits a seat has no goroutine
 //	the actor  open     there is somebody to deliver to
 //	the edge   settle   attaches, and parks again, for most of its life
 //	any side   give     what the backplane delivers, on the edge's or on a library's goroutine
@@ -32,7 +33,9 @@ var (
 type place struct {
 	back       *backplane.Backplane
 	seat       backplane.Seat
+	channel    messages.ChannelInfo
 	viewersMax int
+	announces  bool                                                  // tells its actor when what waited in the store was given
 	give       func(ctx context.Context, e backplane.Envelope) error // waits no longer than ctx lives
 
 	edge   *actors.Edge // the actor's
@@ -51,18 +54,26 @@ var impatient = func() context.Context {
 	return ctx
 }()
 
-// seated is the edge's message: the seat is taken.
-type seated struct{}
+// The edge's messages.
+type (
+	seated   struct{ stores bool } // the seat is taken; whether the channel's media is stored
+	attached struct{}              // what waited in the store was given
+)
 
 func newPlace(w *world, admit *messages.Admit, give func(context.Context, backplane.Envelope) error) *place {
-	p := &place{
-		back: w.back, viewersMax: w.limits.ViewersMax, give: give, patience: impatient,
-		seat: backplane.Seat{Channel: admit.Channel.ID, Role: backplane.RoleMaster, ClientID: admit.ClientID, Connection: admit.Connection},
-	}
+	role := backplane.RoleMaster
 	if admit.ClientID != "" {
-		p.seat.Role = backplane.RoleViewer
+		role = backplane.RoleViewer
 	}
-	return p
+	return newPlaceAs(w, admit.Channel, backplane.Seat{Role: role, ClientID: admit.ClientID, Connection: admit.Connection}, give)
+}
+
+// newPlaceAs makes the place of a seat on a channel.
+func newPlaceAs(w *world, channel messages.ChannelInfo, seat backplane.Seat, give func(context.Context, backplane.Envelope) error) *place {
+	seat.Channel = channel.ID
+	return &place{
+		back: w.back, seat: seat, channel: channel, viewersMax: w.limits.ViewersMax, give: give, patience: impatient,
+	}
 }
 
 func (p *place) sit(edges *actors.Edges) *actors.Edge {
@@ -96,7 +107,11 @@ func (p *place) occupy(e *actors.Edge) error {
 	if err := p.back.Join(e.Context(), p.seat, p.viewersMax); err != nil {
 		return err
 	}
-	if err := e.Post(&seated{}); err != nil {
+	stores, err := p.stores(e.Context())
+	if err != nil {
+		return err
+	}
+	if err := e.Post(&seated{stores}); err != nil {
 		return err
 	}
 	parked = true
@@ -113,7 +128,20 @@ func (p *place) settle(e *actors.Edge) (err error) {
 		return err
 	}
 	parked = true
+	if p.announces && e.Post(&attached{}) != nil {
+		return p.vacate(e)
+	}
 	return e.Park(p.vacate)
+}
+
+// stores is read when the seat is taken: of a later change everybody who has a seat is told
+// (streams.go), so that none goes unseen.
+func (p *place) stores(ctx context.Context) (bool, error) {
+	c, err := p.back.Channel(ctx, p.channel.Name)
+	if err == nil && c.ARN != p.channel.ARN {
+		err = backplane.ErrNotFound
+	}
+	return c.Storage, err
 }
 
 func (p *place) leaveUnless(parked *bool) {

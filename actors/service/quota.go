@@ -1,6 +1,7 @@
 package service
 
-// Request rates of the control plane and of the signaling REST calls (kvs-protocol.md 1.6, 2.1).
+// Request rates of the control plane, of the signaling REST calls and of the storage session's API
+// (kvs-protocol.md 1.6, 2.1, 4.2).
 // Owner: the registry.
 
 import (
@@ -11,8 +12,15 @@ import (
 
 const (
 	requestsPerResource = 5    // per second, operation and channel or stream
+	joinsPerResource    = 2    // of the storage session's API
 	requestsBurst       = 20   // lets ten viewers of a channel come at once; AWS's own depth is not published
 	quotasMax           = 8192 // resources with a bucket; more share their account's alone
+)
+
+// The storage session's operations; a viewer's call of the master's counts as its own.
+const (
+	joinMaster = "JoinStorageSession"
+	joinViewer = "JoinStorageSessionAsViewer"
 )
 
 type quotas struct {
@@ -56,6 +64,9 @@ func (q *quotas) of(key quotaKey) *rate.Limiter {
 		}
 	}
 	made := q.bucket(requestsPerResource, requestsBurst)
+	if key.operation == joinMaster || key.operation == joinViewer {
+		made = q.bucket(joinsPerResource, joinsPerResource)
+	}
 	if len(q.each) < quotasMax {
 		q.each[key] = made
 	}
@@ -101,6 +112,11 @@ func (g *registry) quotaOf(msg any) (operation, resource string, perSecond float
 
 func (*registry) streamQuotaOf(msg any) (operation, resource string, perSecond float64) {
 	switch m := msg.(type) {
+	case *messages.JoinStorageWanted:
+		if m.ClientID != "" {
+			return joinViewer, m.ChannelARN, 50
+		}
+		return joinMaster, m.ChannelARN, 50
 	case *messages.StorageWanted:
 		return "DescribeMediaStorageConfiguration", m.ARN + m.Name, 50
 	case *messages.ChangeStorage:

@@ -74,6 +74,8 @@ func (g *registry) Receive(ctx actor.Context) {
 		g.settle(ctx, func(c context.Context) (any, error) { return g.connect(c, msg) })
 	case *messages.AlexaOfferWanted:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.alexa(c, msg) })
+	case *messages.JoinStorageWanted:
+		g.settle(ctx, func(c context.Context) (any, error) { return g.joinStorage(c, msg) })
 	case *messages.WhepWanted:
 		g.settle(ctx, func(c context.Context) (any, error) { return g.play(c, msg) })
 	case *messages.OverviewWanted:
@@ -135,7 +137,7 @@ func (g *registry) onSettled(ctx actor.Context, msg *settled) {
 	case *messages.ChannelDeleted, *messages.StreamDeleted:
 		g.sweepLater()
 		ctx.Send(msg.asker, reply)
-	case *messages.Admit:
+	case *messages.Admit, *messages.StorageJoin:
 		ctx.RequestWithCustomSender(ctx.Parent(), reply, msg.asker)
 	case *messages.TurnWanted:
 		ctx.RequestWithCustomSender(g.sys.PID(relayPath), reply, msg.asker)
@@ -377,9 +379,10 @@ func (g *registry) overview(ctx context.Context) (*messages.Overview, error) {
 
 func count(seats []backplane.Seat) (master bool, viewers int) {
 	for _, s := range seats {
-		if s.Role == backplane.RoleMaster {
+		switch s.Role {
+		case backplane.RoleMaster:
 			master = true
-		} else {
+		case backplane.RoleViewer:
 			viewers++
 		}
 	}

@@ -3,6 +3,8 @@ package service
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -14,26 +16,30 @@ import (
 const arrivalsMax = 256
 
 // root is the actor "service". It keeps relay and registry alive, serves the listeners in edges
-// of its own, and lodges channels: it spawns a channel's actor on the first admission and ends it
-// when it is empty. A channel's place among lodgings goes none -> lodged -> leaving -> none.
+// of its own, and lodges channels and storage sessions: it spawns such an actor on the first
+// admission and ends it when it is empty. Its place among lodgings goes none -> lodged -> leaving ->
+// none.
 type root struct {
 	*world
 	listeners *listeners
 	keeper    *actors.Keeper
 	edges     *actors.Edges
-	lodgings  map[string]*lodging // by channel id
+	lodgings  map[string]*lodging // by name
 }
 
-// lodging is one channel's actor.
+// lodging is the actor of one channel or of its storage session.
 type lodging struct {
 	pid      *actor.PID
-	admits   uint64    // sent to it
-	leaving  bool      // it was told to stop; its name is not free yet
-	arrivals []arrival // that came meanwhile
+	admits   uint64                 // sent to it
+	leaving  bool                   // it was told to stop; its name is not free yet
+	arrivals []arrival              // that came meanwhile
+	status   *messages.IngestStatus // newest of a storage session
 }
 
+// arrival is an admission, and the actor that it is for.
 type arrival struct {
-	msg   *messages.Admit
+	spec  actors.Spec
+	msg   any
 	asker *actor.PID
 }
 
@@ -65,7 +71,15 @@ func (r *root) Receive(ctx actor.Context) {
 	case *messages.TurnWanted:
 		ctx.RequestWithCustomSender(r.sys.PID(relayPath), msg, ctx.Sender())
 	case *messages.ChannelEmpty:
-		r.onChannelEmpty(ctx, msg)
+		r.vacate(ctx, channelName(msg.ID), msg.Admits)
+	case *messages.StorageJoin:
+		r.onStorageJoin(ctx, msg)
+	case *messages.IngestEmpty:
+		r.vacate(ctx, ingestName(msg.ID), msg.Joins)
+	case *messages.IngestStatus:
+		r.onIngestStatus(msg)
+	case *messages.IngestsWanted:
+		r.onIngestsWanted(ctx)
 	case *messages.Disturb:
 		r.onDisturb(ctx, msg)
 	case *actor.Terminated:
@@ -89,21 +103,24 @@ func (r *root) onStarted(ctx actor.Context) {
 }
 
 func (r *root) onAdmit(ctx actor.Context, msg *messages.Admit) {
-	r.admit(ctx, arrival{msg, ctx.Sender()})
+	r.admit(ctx, arrival{channelSpec(r.world, msg.Channel.ID), msg, ctx.Sender()})
+}
+
+func (r *root) onStorageJoin(ctx actor.Context, msg *messages.StorageJoin) {
+	r.admit(ctx, arrival{ingestSpec(r.world, msg), msg, ctx.Sender()})
 }
 
 func (r *root) admit(ctx actor.Context, a arrival) {
-	id := a.msg.Channel.ID
-	l := r.lodgings[id]
+	l := r.lodgings[a.spec.Name]
 	switch {
 	case l == nil:
-		pid, err := r.sys.Spawn(ctx, channelSpec(r.world, id))
+		pid, err := r.sys.Spawn(ctx, a.spec)
 		if err != nil {
 			ctx.Send(a.asker, refuse("ServiceUnavailableException", "The channel cannot be opened"))
 			return
 		}
 		l = &lodging{pid: pid}
-		r.lodgings[id] = l
+		r.lodgings[a.spec.Name] = l
 	case l.leaving && len(l.arrivals) >= arrivalsMax:
 		ctx.Send(a.asker, refuse("ClientLimitExceededException", "Too many connections at once"))
 		return
@@ -115,9 +132,9 @@ func (r *root) admit(ctx actor.Context, a arrival) {
 	ctx.RequestWithCustomSender(l.pid, a.msg, a.asker)
 }
 
-// onChannelEmpty ends a channel's actor, unless an admission is on its way to it.
-func (r *root) onChannelEmpty(ctx actor.Context, msg *messages.ChannelEmpty) {
-	if l := r.lodgings[msg.ID]; l != nil && l.admits == msg.Admits && !l.leaving {
+// vacate ends an actor that is empty, unless an admission is on its way to it.
+func (r *root) vacate(ctx actor.Context, name string, admits uint64) {
+	if l := r.lodgings[name]; l != nil && l.admits == admits && !l.leaving {
 		l.leaving = true
 		ctx.Stop(l.pid)
 	}
@@ -129,11 +146,28 @@ func (r *root) onDisturb(ctx actor.Context, msg *messages.Disturb) {
 	}
 }
 
-// onTerminated frees a channel's name, also after a panic, and lets in who waited for it.
+func (r *root) onIngestStatus(msg *messages.IngestStatus) {
+	if l := r.lodgings[ingestName(msg.ID)]; l != nil {
+		l.status = msg
+	}
+}
+
+func (r *root) onIngestsWanted(ctx actor.Context) {
+	all := &messages.Ingests{Sessions: []messages.IngestStatus{}}
+	for _, l := range r.lodgings {
+		if l.status != nil {
+			all.Sessions = append(all.Sessions, *l.status)
+		}
+	}
+	slices.SortFunc(all.Sessions, func(a, b messages.IngestStatus) int { return strings.Compare(a.Channel, b.Channel) })
+	ctx.Respond(all)
+}
+
+// onTerminated frees an actor's name, also after a panic, and lets in who waited for it.
 func (r *root) onTerminated(ctx actor.Context, msg *actor.Terminated) {
-	for id, l := range r.lodgings {
+	for name, l := range r.lodgings {
 		if l.pid.Equal(msg.Who) {
-			delete(r.lodgings, id)
+			delete(r.lodgings, name)
 			for _, a := range l.arrivals {
 				r.admit(ctx, a)
 			}

@@ -5,8 +5,9 @@
 //	├── registry               the control plane's rules over the backplane's store (registry.go)
 //	├── faults                 what a test makes go wrong (faults.go)
 //	├── keywatch               replaces the access keys when their files change (keywatch.go)
-//	└── channel-<id>           the connections of one channel on this node (channel.go)
-//	    └── connection-<id>    one websocket (connection.go) or one WHEP session (whep.go)
+//	├── channel-<id>           the connections of one channel on this node (channel.go)
+//	│   └── connection-<id>    one websocket (connection.go) or one WHEP session (whep.go)
+//	└── ingest-<channel id>    the storage session of one channel (ingest.go)
 //
 // The flow of Start: data directory, keys, authority, backplane, listeners, tree, relay; each step
 // says what to do when it fails. Stop goes back the same way. Requests enter by door.go, the only

@@ -253,6 +253,9 @@ func (g *registry) changeStorage(ctx context.Context, m *messages.ChangeStorage)
 			c.Storage = false
 			return nil
 		})
+		if err == nil {
+			err = g.announceStorage(ctx, c, false)
+		}
 		return &m.Storage, err
 	}
 	s, err := g.stream(ctx, messages.ResourceName{ARN: m.StreamARN})
@@ -271,7 +274,10 @@ func (g *registry) changeStorage(ctx context.Context, m *messages.ChangeStorage)
 	if err := g.active(s.Resource); err != nil {
 		return nil, err
 	}
-	return &m.Storage, g.back.MapChannel(ctx, c, s)
+	if err := g.back.MapChannel(ctx, c, s); err != nil {
+		return nil, err
+	}
+	return &m.Storage, g.announceStorage(ctx, c, true)
 }
 
 func (g *registry) mapping(ctx context.Context, m *messages.MappingWanted) (*messages.Mapping, error) {

@@ -84,17 +84,22 @@ func (p *whep) answer(ctx actor.Context, reply any) {
 func (p *whep) seating(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *seated:
-		p.onSeated(ctx)
+		p.onSeated(ctx, msg)
 	case *actors.EdgeEnded:
 		p.answer(ctx, refusal(msg.Err))
 		ctx.Stop(ctx.Self())
 	}
 }
 
-func (p *whep) onSeated(ctx actor.Context) {
+func (p *whep) onSeated(ctx actor.Context, msg *seated) {
 	p.place.open()
 	p.timer = p.edges.After(p.limits.WhepAnswerMax, &answerLate{})
 	p.state = p.offering
+	if msg.stores {
+		p.answer(ctx, refuse(api.RefusedStored, "The channel's media is stored"))
+		p.end("refused")
+		return
+	}
 	payload, err := signaling.EncodeDescription("offer", p.admit.WhepSDP)
 	if err == nil {
 		err = p.offer(payload)

@@ -36,6 +36,8 @@ type Backend interface {
 	TurnServers(ctx context.Context, m *messages.TurnWanted) (*messages.TurnServers, error)
 	// AlexaOffer returns when the master has answered or the offer has expired.
 	AlexaOffer(ctx context.Context, m *messages.AlexaOfferWanted) (*messages.AlexaAnswered, error)
+	// JoinStorage returns when an offer is on its way to the caller's websocket.
+	JoinStorage(ctx context.Context, m *messages.JoinStorageWanted) error
 	Overview(ctx context.Context) (*messages.Overview, error)
 
 	// Connect takes a place on a channel. The caller must Take or Abandon the seat.
@@ -74,6 +76,7 @@ type Seat interface {
 const (
 	RefusedOffline  = "MasterOffline"  // no device is connected to the channel
 	RefusedNoAnswer = "MasterNoAnswer" // the device did not answer in time
+	RefusedStored   = "MediaStored"    // media storage is enabled: no viewer talks to the device
 )
 
 // Config says how the doors answer.

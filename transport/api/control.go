@@ -27,10 +27,11 @@ func (d *doors) operations() map[string]http.Handler {
 		"/deleteSignalingChannel":        signed(d, d.deleteChannel),
 		"/getSignalingChannelEndpoint":   signed(d, d.channelEndpoint),
 		"/v1/get-ice-server-config":      signed(d, d.iceServers),
-		"/v1/send-alexa-offer-to-master": signedFor(d, alexaWait, d.alexaOffer),
+		"/v1/send-alexa-offer-to-master": signedFor(d, alexaWait, d.refuse, d.alexaOffer),
 	}
 	maps.Copy(all, d.resourceOperations())
 	maps.Copy(all, d.streamOperations())
+	maps.Copy(all, d.storageOperations())
 	return all
 }
 

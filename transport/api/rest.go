@@ -32,36 +32,36 @@ func signed[In any, P interface {
 	*In
 	input
 }](d *doors, run func(r *http.Request, in P) (any, error)) http.Handler {
-	return signedFor(d, backendWait, run)
+	return signedFor(d, backendWait, d.refuse, run)
 }
 
-// signedFor is signed for an operation that takes its time.
+// signedFor is signed for an operation that takes its time, or writes its errors in a form of its own.
 func signedFor[In any, P interface {
 	*In
 	input
-}](d *doors, wait time.Duration, run func(r *http.Request, in P) (any, error)) http.Handler {
+}](d *doors, wait time.Duration, refuse func(http.ResponseWriter, error), run func(r *http.Request, in P) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
-			d.refuse(w, &messages.Refused{Type: operationUnknown, Message: "The operation is a POST"})
+			refuse(w, &messages.Refused{Type: operationUnknown, Message: "The operation is a POST"})
 			return
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, requestBytesMax))
 		if err != nil {
-			d.refuse(w, &aws.Error{Type: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge, Message: "The request body is too large"})
+			refuse(w, &aws.Error{Type: "RequestEntityTooLargeException", Status: http.StatusRequestEntityTooLarge, Message: "The request body is too large"})
 			return
 		}
 		key, err := d.Verifier.VerifyHeader(r, body)
 		if err != nil {
-			d.refuse(w, err)
+			refuse(w, err)
 			return
 		}
 		if err := d.Disturb(key, func() Attempt { return attemptOf(r, body) }); err != nil {
-			d.refuse(w, err)
+			refuse(w, err)
 			return
 		}
 		in := P(new(In))
 		if err := decode(body, in); err != nil {
-			d.refuse(w, err)
+			refuse(w, err)
 			return
 		}
 		// The body is read; its deadline would end the request while it waits.
@@ -70,12 +70,12 @@ func signedFor[In any, P interface {
 		defer cancel()
 		r = r.WithContext(ctx)
 		if err := d.authorize(r, key, body); err != nil {
-			d.refuse(w, err)
+			refuse(w, err)
 			return
 		}
 		out, err := run(r, in)
 		if err != nil {
-			d.refuse(w, err)
+			refuse(w, err)
 			return
 		}
 		d.answer(w, out)
@@ -95,7 +95,12 @@ func decode(body []byte, in input) error {
 
 // answer writes a success: status 200 exactly, Content-Length, headers and body in one write
 // (kvs-protocol.md 7.4). A small body stays within net/http's buffer, so that it does all of it.
+// Without an output the body is empty.
 func (d *doors) answer(w http.ResponseWriter, out any) {
+	if out == nil {
+		d.reply(w, http.StatusOK, nil)
+		return
+	}
 	body, err := json.Marshal(out)
 	if err != nil {
 		d.refuse(w, err)
@@ -105,13 +110,18 @@ func (d *doors) answer(w http.ResponseWriter, out any) {
 }
 
 // refuse writes an error in AWS's form (kvs-protocol.md 1.5).
-func (d *doors) refuse(w http.ResponseWriter, err error) {
+func (d *doors) refuse(w http.ResponseWriter, err error) { d.refuseWith(w, "Message", err) }
+
+// refuseStorage writes an error of the storage session's API, which spells the member otherwise.
+func (d *doors) refuseStorage(w http.ResponseWriter, err error) { d.refuseWith(w, "message", err) }
+
+func (d *doors) refuseWith(w http.ResponseWriter, member string, err error) {
 	kind, status, text := refusal(err)
 	if status >= 500 && !errors.Is(err, context.Canceled) {
 		d.Log.Warn("request failed", zap.Error(err))
 	}
 	d.Refused(kind)
-	body, _ := json.Marshal(struct{ Message string }{text})
+	body, _ := json.Marshal(map[string]string{member: text})
 	w.Header()["x-amzn-ErrorType"] = []string{kind} // in AWS's spelling
 	d.reply(w, status, body)
 }

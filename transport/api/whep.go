@@ -142,6 +142,8 @@ func (d *doors) refusePlayer(w http.ResponseWriter, err error) {
 	case RefusedOffline: // draft-ietf-wish-whep 4.2: 409 while nobody publishes
 		h.Set("Retry-After", retryOfflineS)
 		http.Error(w, "no device is connected to the channel", http.StatusConflict)
+	case RefusedStored:
+		http.Error(w, "the channel's media is stored: disable its media storage to watch it by WHEP", http.StatusConflict)
 	case RefusedNoAnswer:
 		http.Error(w, "the device did not answer in time", http.StatusGatewayTimeout)
 	default:

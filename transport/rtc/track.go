@@ -26,7 +26,7 @@ type track struct {
 	packet   packetHeader
 
 	packets uint32
-	octets  uint32 // of payload
+	octets  uint32   // of payload
 	live    liveEdge // of the last frame that was live
 
 	history *history // nil for sound, which nobody asks for once more

@@ -1,0 +1,76 @@
+package service
+
+// The registry's calls for storage sessions (kvs-protocol.md 3.7, 4.2). They run in edges, like those
+// of registry.go.
+
+import (
+	"context"
+	"slices"
+
+	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/backplane"
+)
+
+// storageClient is the storage session's address on a channel; no client id has this character.
+const storageClient = "~storage"
+
+// Kinds of envelopes besides the protocol's own.
+const (
+	kindStorageOn  = "STORAGE_ENABLED"  // to everybody on a channel
+	kindStorageOff = "STORAGE_DISABLED" // likewise
+	kindJoin       = "JOIN_STORAGE"     // to the storage session, from a participant that joins at another node
+)
+
+// storageSwitched is the message to a connection: the channel's media is stored from now on, or not.
+type storageSwitched struct{ on bool }
+
+// joinStorage finds the participant and its session. The session stays on the node where it began: there
+// are the peers. A join that comes elsewhere goes to it over the backplane, and a viewer too many
+// then gets no offer instead of an error.
+func (g *registry) joinStorage(ctx context.Context, m *messages.JoinStorageWanted) (any, error) {
+	info, err := g.find(ctx, m.ChannelARN, "")
+	if err != nil {
+		return nil, err
+	}
+	storage, err := g.storage(ctx, &messages.StorageWanted{ResourceName: messages.ResourceName{ARN: m.ChannelARN}})
+	if err != nil {
+		return nil, err
+	}
+	if !storage.Enabled {
+		return nil, refuse("InvalidArgumentException", "The channel is not mapped to a stream: enable it with UpdateMediaStorageConfiguration")
+	}
+	seats, err := g.back.Seats(ctx, info.ID)
+	if err != nil {
+		return nil, err
+	}
+	caller := func(s backplane.Seat) bool { return s.Role != backplane.RoleStorage && s.ClientID == m.ClientID }
+	if !slices.ContainsFunc(seats, caller) {
+		return nil, refuse("InvalidArgumentException", "The caller is not connected to the channel: connect its websocket first")
+	}
+	elsewhere := func(s backplane.Seat) bool { return s.Role == backplane.RoleStorage && s.Node != g.back.Node() }
+	if slices.ContainsFunc(seats, elsewhere) {
+		return &messages.StorageJoined{}, g.back.Send(backplane.Envelope{
+			Channel: info.ID, To: storageClient, From: m.ClientID, Kind: kindJoin, TTL: info.MessageTTL,
+		})
+	}
+	return &messages.StorageJoin{Channel: *info, StreamARN: storage.StreamARN, ClientID: m.ClientID}, nil
+}
+
+// announceStorage tells everybody on a channel that its media is stored from now on, or not. Who comes
+// later reads it from the channel (place.go).
+func (g *registry) announceStorage(ctx context.Context, c backplane.Channel, on bool) error {
+	seats, err := g.back.Seats(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	kind := kindStorageOff
+	if on {
+		kind = kindStorageOn
+	}
+	for _, s := range seats {
+		if err := g.back.Send(backplane.Envelope{Channel: c.ID, To: s.ClientID, From: storageClient, Kind: kind, TTL: c.MessageTTL}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
