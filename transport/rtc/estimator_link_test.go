@@ -38,16 +38,16 @@ type bench struct {
 	feedbackSwap             float64 // share of feedback that the next one overtakes
 	mute                     bool
 
-	seq                 uint16
-	frame               int
-	nextFrame, nextSend time.Duration
-	shift               time.Duration
-	free                time.Duration // when the link has sent what is queued
-	queued              time.Duration // the longest wait of a packet since somebody set it to 0
-	viewer              viewerClock
-	nextFeedback        time.Duration
-	returning           []returning
-	log                 []moment
+	seq          uint16
+	frame        int
+	nextFrame    time.Duration
+	shift        time.Duration
+	free         time.Duration // when the link has sent what is queued
+	queued       time.Duration // the longest wait of a packet since somebody set it to 0
+	viewer       viewerClock
+	nextFeedback time.Duration
+	returning    []returning
+	log          []moment
 }
 
 type returning struct {
