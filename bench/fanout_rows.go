@@ -65,7 +65,7 @@ func (s spread[T]) fields(name, unit string) report.Row {
 
 // known is nil for a figure that is not a number, as figures per packet are where there is no packet.
 func known(figure any) any {
-	if f, is := figure.(float64); is && math.IsNaN(f) || math.IsInf(f, 0) {
+	if f, is := figure.(float64); is && (math.IsNaN(f) || math.IsInf(f, 0)) {
 		return nil
 	}
 	return figure

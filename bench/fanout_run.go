@@ -63,7 +63,7 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 		err = f.awaitStreaming(ctx, sender)
 	}
 	if err == nil {
-		cost, err = f.play(sender, crowd)
+		cost, err = f.play(ctx, sender, crowd)
 	}
 	if err == nil && f.profiles.Heap != "" {
 		_, err = sender.Settle()
@@ -71,16 +71,13 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	return cost, err
 }
 
-// play has the script played twice: the first time warms up. Between the two nothing is under way, so
-// that all counters are read at the same state.
-func (f fanoutRun) play(sender *subject.Subject, crowd crowd) (cost fanoutCost, err error) {
-	before, err := sender.Play(f.mode.warm)
+// play has the script played twice: the first time warms up.
+func (f fanoutRun) play(ctx context.Context, sender *subject.Subject, crowd crowd) (cost fanoutCost, err error) {
+	before, err := f.playOnce(ctx, sender, crowd, f.mode.warm)
 	if err != nil {
 		return cost, err
 	}
-	sent, received := crowd.counts()
-	sends := udpSends()
-	after, err := sender.Play(f.mode.span)
+	after, err := f.playOnce(ctx, sender, crowd, f.mode.span)
 	if err != nil {
 		return cost, err
 	}
@@ -89,15 +86,40 @@ func (f fanoutRun) play(sender *subject.Subject, crowd crowd) (cost fanoutCost, 
 	}
 	cost = fanoutCost{
 		span: f.mode.span, cpu: after.CPU - before.CPU, mallocs: after.Mallocs - before.Mallocs, sends: -1,
-		peak: after.Peak, private: after.Private,
+		peak: after.Peak, private: after.Private, packets: after.sent - before.sent,
 	}
-	if now := udpSends(); now >= 0 && !f.mode.feedback { // there the viewers send, too
-		cost.sends = now - sends
+	cost.lost = cost.packets - min(after.received-before.received, cost.packets)
+	if after.sends >= 0 && !f.mode.feedback { // there the viewers send, too
+		cost.sends = after.sends - before.sends
 	}
-	nowSent, nowReceived := crowd.counts()
-	cost.packets = nowSent - sent
-	cost.lost = cost.packets - min(nowReceived-received, cost.packets)
 	return cost, nil
+}
+
+// still is how all counters stand while nothing is under way.
+type still struct {
+	subject.Cost
+	sent, received uint64
+	sends          int64
+}
+
+const calmAfter = 60 * time.Millisecond // without a packet
+
+// playOnce has the script played and reads the counters when the last of it has come.
+func (f fanoutRun) playOnce(ctx context.Context, sender *subject.Subject, crowd crowd, d time.Duration) (s still, err error) {
+	if err := sender.Play(d); err != nil {
+		return s, err
+	}
+	for calm := false; !calm; {
+		if !pause(ctx, calmAfter) {
+			return s, ctx.Err()
+		}
+		sent, received := crowd.counts()
+		calm = received == s.received
+		s.sent, s.received = sent, received
+	}
+	s.sends = udpSends()
+	s.Cost, err = sender.Cost()
+	return s, err
 }
 
 // crowd are the viewers of a run.

@@ -28,8 +28,7 @@ type Order struct {
 // The waits of a sender.
 const (
 	readyEvery = 10 * time.Millisecond
-	calmAfter  = 50 * time.Millisecond // from the end of a script until nothing of it is under way
-	playExtra  = 30 * time.Second      // beyond a script's length: the sender hangs
+	playExtra  = 30 * time.Second // beyond a script's length: the sender hangs
 )
 
 // master is what a sender is made of.
@@ -101,7 +100,6 @@ func (s *sender) play(span string) error {
 	if err := s.script.play(ctx, d); err != nil {
 		return fmt.Errorf("play: %w", err)
 	}
-	time.Sleep(calmAfter)
 	return nil
 }
 

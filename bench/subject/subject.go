@@ -130,15 +130,19 @@ func (s *Subject) Cost() (Cost, error) { return s.ask(cost) }
 // Settle makes the subject collect its garbage and give free memory back first.
 func (s *Subject) Settle() (Cost, error) { return s.ask(settle) }
 
-// Play makes a sender play its script for so long, and returns when everything was sent.
-func (s *Subject) Play(d time.Duration) (Cost, error) { return s.ask(play + " " + d.String()) }
+// Play makes a sender play its script for so long, and returns when its source has emitted everything;
+// some of that may still be under way.
+func (s *Subject) Play(d time.Duration) error {
+	_, err := s.ask(play + " " + d.String())
+	return err
+}
 
 func (s *Subject) ask(question string) (c Cost, err error) {
 	if _, err = fmt.Fprintln(s.in, question); err == nil {
 		err = s.answer(&c)
 	}
 	if err != nil {
-		err = fmt.Errorf("ask subject for its costs: %w", err)
+		err = fmt.Errorf("ask subject: %s: %w", question, err)
 	}
 	return c, err
 }
