@@ -17,6 +17,7 @@ const PayloadBytesMax = 1180
 type Packetizer struct {
 	payloadMax uint16
 	h264       codecs.H264Payloader
+	h265       codecs.H265Payloader
 	empty      [2]uint64 // units without anything to send, per track
 }
 
@@ -25,10 +26,13 @@ func NewPacketizer(mtu int) *Packetizer {
 	if mtu <= 0 || mtu > 1<<16-1 {
 		mtu = PayloadBytesMax
 	}
-	return &Packetizer{payloadMax: uint16(mtu)}
+	// With aggregation pion's H.265 payloader keeps parameter sets back and repeats old ones; a unit is
+	// to be sent as it is.
+	return &Packetizer{payloadMax: uint16(mtu), h265: codecs.H265Payloader{SkipAggregation: true}}
 }
 
-// Frame returns the unit with its payloads. pion's payloader puts SPS and PPS into one STAP-A and
+// Frame returns the unit with its payloads (RFC 6184 with packetization mode 1, RFC 7798, RFC 7587).
+// pion's H.264 payloader puts SPS and PPS into one STAP-A and
 // leaves out delimiters and filler; it copies, so payloads never alias the unit. A unit without
 // anything to send is an error, and leaves no gap in the numbers of the frames.
 func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
@@ -36,6 +40,8 @@ func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 	switch au.Codec {
 	case messages.H264:
 		f.Payloads = z.h264.Payload(z.payloadMax, au.Data)
+	case messages.H265:
+		f.Payloads = z.h265.Payload(z.payloadMax, au.Data)
 	case messages.Opus:
 		if len(au.Data) > 0 {
 			f.Payloads = [][]byte{au.Data} // RFC 7587 4.2: a packet is a payload

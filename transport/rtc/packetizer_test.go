@@ -28,6 +28,37 @@ func TestPacketizerPutsParameterSetsIntoOnePayload(t *testing.T) {
 	}
 }
 
+// Every NAL unit of an H.265 picture arrives, whole or in fragments (RFC 7798 4.4.1, 4.4.3).
+func TestPacketizerTakesH265(t *testing.T) {
+	z := NewPacketizer(100)
+	nal := func(kind byte, size int) []byte { // the header is two bytes, the type stands in the first one
+		return append([]byte{kind << 1, 1}, bytes.Repeat([]byte{0x55}, size)...)
+	}
+	want := [][]byte{nal(32, 20), nal(33, 30), nal(34, 5), nal(19, 300)} // VPS, SPS, PPS, IDR_W_RADL
+	var data []byte
+	for _, n := range want {
+		data = append(append(data, 0, 0, 0, 1), n...)
+	}
+	f, err := z.Frame(&messages.AccessUnit{Track: messages.Video, Codec: messages.H265, Data: data})
+	must(t, err)
+	var got [][]byte
+	for _, p := range f.Payloads {
+		switch kind := p[0] >> 1 & 0x3f; {
+		case len(p) > 100:
+			t.Fatalf("payload of %d bytes", len(p))
+		case kind != 49:
+			got = append(got, p)
+		case p[2]&0x80 != 0: // the first fragment of a unit
+			got = append(got, append([]byte{p[0]&0x81 | p[2]&0x3f<<1, p[1]}, p[3:]...))
+		default:
+			got[len(got)-1] = append(got[len(got)-1], p[3:]...)
+		}
+	}
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Fatalf("got  % x\nwant % x", got, want)
+	}
+}
+
 func TestNumbersSkipWhatIsLostAndNotWhatIsEmpty(t *testing.T) {
 	z := NewPacketizer(0)
 	audio := &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: []byte{8, 1}}
@@ -47,7 +78,7 @@ func TestNumbersSkipWhatIsLostAndNotWhatIsEmpty(t *testing.T) {
 		}
 		for _, bad := range []*messages.AccessUnit{
 			h264Unit(nil), h264Unit([]byte{0, 0, 1, 9, 0xf0}), h264Unit([]byte{0, 0, 0, 1}),
-			{Track: messages.Audio, Codec: messages.Opus}, {Track: messages.Video, Codec: messages.H265, Data: []byte{0, 0, 1, 2}},
+			{Track: messages.Audio, Codec: messages.Opus}, {Track: messages.Video, Codec: "VP8", Data: []byte{0, 0, 1, 2}}, {Track: messages.Video, Codec: messages.H265, Data: []byte{0, 0, 1, 2}},
 		} {
 			if f, err := z.Frame(number(bad)); err == nil {
 				t.Fatalf("%s unit % x gives %d payloads and no error", bad.Codec, bad.Data, len(f.Payloads))
