@@ -14,13 +14,6 @@ import (
 	"github.com/heliograph-rtc/heliograph/messages"
 )
 
-// virtual makes a sample sleep on the clock of testing/synctest, which the kernel's sleep does not know.
-func virtual(s *Sample) {
-	s.pacer = func() *Pacer {
-		return &Pacer{rest: func(until time.Time) { time.Sleep(time.Until(until)) }, unpin: func() {}}
-	}
-}
-
 // runSample collects what Run emits within d of virtual time.
 func runSample(t *testing.T, d time.Duration, slow func(*messages.AccessUnit)) (*Sample, []*messages.AccessUnit) {
 	t.Helper()
@@ -28,7 +21,6 @@ func runSample(t *testing.T, d time.Duration, slow func(*messages.AccessUnit)) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	virtual(s)
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	var got []*messages.AccessUnit

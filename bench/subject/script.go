@@ -37,7 +37,6 @@ var parameterSets = []byte("\x00\x00\x00\x01\x67\x42\xc0\x1f\xda\x01\x40\x16\xec
 type script struct {
 	Script
 	key, other, sound []byte
-	pinned            bool // waits as our sources do, on a thread of its own; else with a timer, as pion's examples do
 	orders            chan time.Duration
 	played            chan struct{}
 
@@ -46,13 +45,13 @@ type script struct {
 
 var _ media.Source = (*script)(nil)
 
-func newScript(s Script, pinned bool) *script {
+func newScript(s Script) *script {
 	sound := filler(s.Opus)
 	if s.Opus > 0 {
 		sound[0] = opusTOC
 	}
 	return &script{
-		Script: s, sound: sound, pinned: pinned, orders: make(chan time.Duration), played: make(chan struct{}),
+		Script: s, sound: sound, orders: make(chan time.Duration), played: make(chan struct{}),
 		key: picture(parameterSets, 0x65, s.KeyBytes, s.Slices), other: picture(nil, 0x41, s.Bytes, s.Slices),
 	}
 }
@@ -128,8 +127,8 @@ func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 
 // walk emits what is due within d from now.
 func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emit func(*messages.AccessUnit) error) error {
-	wait, done := s.waiter()
-	defer done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	start := time.Now()
 	video, audio := time.Duration(0), time.Duration(0)
 	if s.Opus == 0 {
@@ -137,8 +136,11 @@ func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emi
 	}
 	for video < d || audio < d {
 		due := start.Add(min(video, audio))
-		if err := wait(ctx, due); err != nil {
-			return err
+		timer.Reset(time.Until(due))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 		var err error
 		if audio < video {
@@ -155,24 +157,6 @@ func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emi
 		}
 	}
 	return nil
-}
-
-// waiter returns how the script waits until something is due.
-func (s *script) waiter() (wait func(context.Context, time.Time) error, done func()) {
-	if s.pinned {
-		pacer := media.NewPacer()
-		return pacer.Wait, pacer.Close
-	}
-	timer := time.NewTimer(0)
-	return func(ctx context.Context, due time.Time) error {
-		timer.Reset(time.Until(due))
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}, func() { timer.Stop() }
 }
 
 // show emits the pictures of one instant.

@@ -14,7 +14,7 @@ import (
 
 func TestScriptPlaysItsTimetable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScript(Script{Every: 40 * time.Millisecond, Pictures: 2, Slices: 3, Bytes: 600, KeyEvery: 25, KeyBytes: 3000, Opus: 160}, false)
+		s := newScript(Script{Every: 40 * time.Millisecond, Pictures: 2, Slices: 3, Bytes: 600, KeyEvery: 25, KeyBytes: 3000, Opus: 160})
 		ctx, cancel := context.WithCancel(t.Context())
 		var units []*messages.AccessUnit
 		var group actors.Group

@@ -53,7 +53,7 @@ func openSender(kind string, lines *bufio.Scanner) (server, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
-	s := &sender{script: newScript(order.Script, kind == Device)}
+	s := &sender{script: newScript(order.Script)}
 	var err error
 	if kind == Device {
 		s.master, err = openDevice(ctx, order, s.script)

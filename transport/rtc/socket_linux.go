@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,13 @@ type udpSocket struct {
 
 	set   *os.File        // the epoll set
 	ready syscall.RawConn // of the set: waits until there is something to read
+
+	// the reader's
+	receive  func(uintptr) bool // tryReceive
+	buffer   []byte
+	received int
+	sender   rawAddress
+	fault    syscall.Errno
 
 	use    sync.RWMutex // held for reading while fd sends, for writing to close it
 	fd     int
@@ -40,6 +48,7 @@ func listenUDP(addr netip.AddrPort, out *sending) (*udpSocket, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	s := &udpSocket{fd: fd, out: out}
+	s.receive = s.tryReceive
 	if err := errors.Join(s.bind(addr), s.watch()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -94,20 +103,57 @@ func addrPort(a unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// ReadFromAddrPort waits for a datagram, or for Close.
-func (s *udpSocket) ReadFromAddrPort(b []byte) (n int, from netip.AddrPort, err error) {
-	var sender unix.Sockaddr
-	closed := s.ready.Read(func(uintptr) bool {
-		n, sender, err = unix.Recvfrom(s.fd, b, 0)
-		return err != unix.EAGAIN && err != unix.EINTR
-	})
-	switch {
-	case closed != nil:
-		return 0, netip.AddrPort{}, net.ErrClosed
-	case err != nil:
-		return 0, netip.AddrPort{}, os.NewSyscallError("recvfrom", err)
+// rawAddress is an address as the kernel reads and writes it (ip(7), ipv6(7)).
+type rawAddress struct{ unix.RawSockaddrInet6 }
+
+// set returns how many bytes the address takes.
+func (a *rawAddress) set(to netip.AddrPort) uint32 {
+	a.Port = networkOrder(to.Port())
+	if ip := to.Addr().Unmap(); ip.Is4() {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(a))
+		v4.Family, v4.Addr, v4.Zero = unix.AF_INET, ip.As4(), [8]byte{}
+		return unix.SizeofSockaddrInet4
 	}
-	return n, addrPort(sender), nil
+	a.Family, a.Flowinfo, a.Scope_id, a.Addr = unix.AF_INET6, 0, 0, to.Addr().As16()
+	return unix.SizeofSockaddrInet6
+}
+
+func (a *rawAddress) get() netip.AddrPort {
+	if a.Family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(a)).Addr), networkOrder(a.Port))
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), networkOrder(a.Port))
+}
+
+// networkOrder turns a number into or out of network byte order, whatever this machine's is.
+func networkOrder(n uint16) uint16 {
+	b := [2]byte{byte(n >> 8), byte(n)}
+	return *(*uint16)(unsafe.Pointer(&b))
+}
+
+// ReadFromAddrPort waits for a datagram, or for Close. It has one caller.
+func (s *udpSocket) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
+	s.buffer = b
+	if closed := s.ready.Read(s.receive); closed != nil {
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+	if s.fault != 0 {
+		return 0, netip.AddrPort{}, os.NewSyscallError("recvfrom", s.fault)
+	}
+	return s.received, s.sender.get(), nil
+}
+
+// tryReceive takes a datagram, or says that there is none yet.
+func (s *udpSocket) tryReceive(uintptr) bool {
+	for {
+		size := uint32(unsafe.Sizeof(s.sender))
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&s.buffer[0])), uintptr(len(s.buffer)),
+			0, uintptr(unsafe.Pointer(&s.sender)), uintptr(unsafe.Pointer(&size)))
+		if errno != unix.EINTR {
+			s.received, s.fault = int(n), errno
+			return errno != unix.EAGAIN
+		}
+	}
 }
 
 // WriteToAddrPort collects the packet into its viewer's open batch, or sends it now.
@@ -121,11 +167,31 @@ func (s *udpSocket) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 		return 0, net.ErrClosed
 	}
 	s.out.counts.calls.Add(1)
-	if err := unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, sockaddr(to)); err != nil {
+	if err := s.send(b, to); err != nil {
 		s.out.counts.lost.Add(1)
 		return 0, os.NewSyscallError("sendto", err)
 	}
 	return len(b), nil
+}
+
+// send does not wait for room.
+func (s *udpSocket) send(b []byte, to netip.AddrPort) error {
+	if len(b) == 0 {
+		return nil
+	}
+	var address rawAddress
+	size := address.set(to)
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+			unix.MSG_DONTWAIT, uintptr(unsafe.Pointer(&address)), uintptr(size))
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
+		}
+	}
 }
 
 // sendSegments implements segmentSender.
