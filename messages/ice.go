@@ -1,6 +1,9 @@
 package messages
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // ChannelReady tells the gatherer which channel to ask ICE servers for.
 //
@@ -29,6 +32,18 @@ type IceServers struct {
 	Took    time.Duration // setup phase get_ice_servers
 	Err     error
 }
+
+// ReflexiveAddresses tell how the sockets that all viewers share are seen from outside (RFC 8445
+// 5.1.1.2), so that a viewer's answer can hold those candidates at once. None: not known.
+//
+// Path: gatherer -> viewers
+type ReflexiveAddresses struct {
+	Addresses []ReflexiveAddress
+	Took      time.Duration // setup phase gather_srflx
+}
+
+// ReflexiveAddress is one socket's address and what a STUN server sees in its place.
+type ReflexiveAddress struct{ Local, Mapped netip.AddrPort }
 
 // IceServersWanted asks for the current configuration; the sender gets it when there is one.
 //

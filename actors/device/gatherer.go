@@ -1,6 +1,7 @@
 package device
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 // gatherer keeps the ICE servers fresh ahead of their TTL and publishes each set to viewers, then to
 // session: viewers come first so that an offer that session lets in afterwards finds them there.
 // When a fetch fails it publishes STUN alone with the error, so that nobody waits, and tries again.
+// It also keeps known how the shared sockets are seen from outside, so that no viewer has to wait for
+// a STUN server.
 type gatherer struct {
 	*parts
 	edges    *actors.Edges
@@ -24,7 +27,15 @@ type gatherer struct {
 	fetching *actors.Edge
 	refresh  *actors.Timer
 	failures int
+
+	asking    *actors.Edge // of the STUN server
+	again     *actors.Timer
+	reflexive messages.ReflexiveAddresses // as published
 }
+
+// reflexiveEvery keeps a NAT's binding, which may live no longer than 30 s (RFC 4787 4.3 has 2 min; many
+// have less).
+const reflexiveEvery = 20 * time.Second
 
 func newGatherer(p *parts) *gatherer { return &gatherer{parts: p} }
 
@@ -46,9 +57,13 @@ func (g *gatherer) Receive(ctx actor.Context) {
 	case *fetchedServers:
 		g.onFetched(ctx, msg)
 	case *actors.EdgeEnded:
-		g.onFetchEnded(ctx, msg)
+		g.onEdgeEnded(ctx, msg)
 	case *refreshDue:
 		g.fetch()
+	case *foundReflexive:
+		g.onFoundReflexive(ctx, msg)
+	case *reflexiveDue:
+		g.reflect()
 	}
 }
 
@@ -88,6 +103,8 @@ func (g *gatherer) onWanted(ctx actor.Context, msg *messages.IceServersWanted) {
 		g.fetch()
 	case g.current != nil:
 		ctx.Respond(g.current)
+		reflexive := g.reflexive
+		ctx.Send(g.sys.PID(pathViewers), &reflexive)
 	}
 }
 
@@ -115,7 +132,12 @@ func (g *gatherer) onFetched(ctx actor.Context, msg *fetchedServers) {
 	g.refreshAfter(refreshIn(msg.ttl))
 }
 
-func (g *gatherer) onFetchEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+func (g *gatherer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
+	if msg.Edge == g.asking {
+		g.asking = nil
+		g.again = g.edges.After(reflexiveEvery, &reflexiveDue{})
+		return
+	}
 	g.fetching = nil
 	if msg.Err == nil {
 		return
@@ -132,6 +154,31 @@ func (g *gatherer) publish(ctx actor.Context, set *messages.IceServers) {
 	g.current = set
 	ctx.Send(g.sys.PID(pathViewers), set)
 	ctx.Send(g.sys.PID(pathSession), set)
+	g.reflect()
+}
+
+// reflect asks the STUN server how the shared sockets are seen.
+func (g *gatherer) reflect() {
+	if g.asking != nil || g.current == nil || g.cfg.RelayOnly {
+		return
+	}
+	g.again.Stop()
+	servers := g.current.Servers
+	g.asking = g.edges.Open("ask STUN server", func(e *actors.Edge) error {
+		found, err := g.engine.Reflexive(e.Context(), servers)
+		if err != nil {
+			g.sys.Log().Debug("the shared sockets' reflexive addresses are not known", zap.Error(err))
+		}
+		return e.Post(&foundReflexive{found})
+	})
+}
+
+func (g *gatherer) onFoundReflexive(ctx actor.Context, msg *foundReflexive) {
+	if slices.Equal(msg.Addresses, g.reflexive.Addresses) {
+		return
+	}
+	g.reflexive = msg.ReflexiveAddresses
+	ctx.Send(g.sys.PID(pathViewers), &msg.ReflexiveAddresses)
 }
 
 func (g *gatherer) refreshAfter(d time.Duration) {
@@ -157,6 +204,10 @@ func (g *gatherer) stun(turn []messages.IceServer) []messages.IceServer {
 	}
 	return nil
 }
+
+type foundReflexive struct{ messages.ReflexiveAddresses }
+
+type reflexiveDue struct{}
 
 type fetchedServers struct {
 	servers []messages.IceServer

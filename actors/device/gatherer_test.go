@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 // iceEndpoint answers GetIceServerConfig, or refuses it.
@@ -38,7 +39,13 @@ func iceEndpoint(t *testing.T, refuse bool) string {
 func stageGatherer(t *testing.T) *stage {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
+	engine, err := rtc.NewEngine(rtc.EngineConfig{ListenUDP: "127.0.0.1:0", IncludeLoopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
 	return newStage(t, Config{Region: "us-west-2", ControlPlane: "https://localhost", ClientID: "m"}, "gatherer", func(p *parts) actor.Actor {
+		p.engine = engine
 		p.aws = aws.NewClient(aws.ClientConfig{Region: "us-west-2", HTTP: &http.Client{Transport: transport}})
 		return newGatherer(p)
 	}, "viewers", "session")

@@ -24,7 +24,7 @@ type viewer struct {
 	*parts
 	clientID string
 	epoch    uint64
-	servers  []messages.IceServer
+	config   rtc.PeerConfig
 	log      *zap.Logger
 
 	edges    *actors.Edges
@@ -62,8 +62,8 @@ const (
 	estimateTellEvery  = time.Second // to the encoder, while the path shows no limit
 )
 
-func newViewer(p *parts, clientID string, epoch uint64, servers []messages.IceServer) *viewer {
-	return &viewer{parts: p, clientID: clientID, epoch: epoch, servers: servers, state: viewerWaiting, phases: messages.Phases{},
+func newViewer(p *parts, clientID string, epoch uint64, config rtc.PeerConfig) *viewer {
+	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, state: viewerWaiting, phases: messages.Phases{},
 		log: p.sys.Log().With(zap.String("viewer", clientID), zap.Uint64("epoch", epoch))}
 }
 
@@ -149,7 +149,7 @@ func (v *viewer) onOffer(ctx actor.Context, msg *messages.Offer) {
 	v.deadline.Stop()
 	v.deadline = v.edges.After(connectWithin, &tooLate{})
 	v.enter(ctx, viewerNegotiating)
-	config := rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly}
+	config := v.config
 	v.edges.Open("answer offer", func(e *actors.Edge) error {
 		peer, answer, err := v.engine.Answer(e.Context(), config, msg.SDP)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliograph-rtc/heliograph/actors"
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 // viewers admits viewers, supervises and counts them, and routes what the session receives to the
@@ -22,6 +23,7 @@ type viewers struct {
 	table   map[string]*entry // by client id
 	epoch   uint64            // of the newest viewer, part of its name
 	servers []messages.IceServer
+	mapped  messages.ReflexiveAddresses
 	refused uint64
 }
 
@@ -56,6 +58,8 @@ func (v *viewers) Receive(ctx actor.Context) {
 		v.onRemoteCandidate(ctx, msg)
 	case *messages.IceServers:
 		v.servers = msg.Servers
+	case *messages.ReflexiveAddresses:
+		v.mapped = *msg
 	case *messages.RollCall:
 		v.onRollCall(ctx, msg)
 	case *messages.ViewerStatus:
@@ -120,11 +124,11 @@ func (v *viewers) onRemoteCandidate(ctx actor.Context, msg *messages.RemoteCandi
 
 func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 	v.epoch++
-	epoch, servers := v.epoch, v.servers
+	epoch, peer := v.epoch, rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped}
 	pid, err := v.sys.Spawn(ctx, actors.Spec{
 		Name: fmt.Sprintf("viewer-%s-%d", clientID, epoch), Kind: "viewer",
 		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane, Inline: true},
-		New:   func() actor.Actor { return newViewer(v.parts, clientID, epoch, servers) },
+		New:   func() actor.Actor { return newViewer(v.parts, clientID, epoch, peer) },
 	})
 	if err != nil {
 		v.sys.Log().Error("spawn viewer failed", zap.String("viewer", clientID), zap.Error(err))

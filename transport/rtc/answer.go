@@ -23,7 +23,8 @@ const (
 // PeerConfig configures one Peer.
 type PeerConfig struct {
 	IceServers []messages.IceServer
-	RelayOnly  bool // gather relay candidates only
+	RelayOnly  bool                        // gather relay candidates only
+	Reflexive  messages.ReflexiveAddresses // of the shared sockets; empty: the peer asks the STUN servers itself
 }
 
 // Answer makes a peer for an SDP offer. It returns when the answer can be sent: at once when the
@@ -37,6 +38,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err := e.sockets.refresh(time.Now()); err != nil {
 		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
 	}
+	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
 	interceptors := e.watching
 	if o.talks {
 		interceptors = e.talking
@@ -45,7 +47,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err != nil {
 		return nil, "", err
 	}
-	answer, err := p.negotiate(ctx, o)
+	answer, err := p.negotiate(ctx, o, cfg)
 	if err != nil {
 		return nil, "", errors.Join(err, p.Close())
 	}
@@ -59,7 +61,7 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	}
 	settings := e.settings
 	settings.SetNet(network)
-	servers := iceServers(cfg.IceServers, e.log)
+	servers := iceServers(cfg.IceServers, len(cfg.Reflexive.Addresses) > 0, e.log)
 	var urls []string
 	for _, s := range servers {
 		urls = append(urls, s.URLs...)
@@ -91,7 +93,7 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 }
 
 // negotiate sets the offer, puts our tracks into its sections, and returns the answer.
-func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
+func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, error) {
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
 		return "", &OfferError{"the WebRTC stack cannot apply it"} // pion's error may quote it
 	}
@@ -109,6 +111,9 @@ func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
 		return "", fmt.Errorf("create answer: %w", err)
 	}
 	g := newGathering(p.hosts)
+	if !cfg.RelayOnly {
+		g.reflexive = cfg.Reflexive
+	}
 	p.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		for _, event := range g.found(c) {
 			p.post(event)

@@ -16,9 +16,10 @@ import (
 //
 // pion's candidate goroutine calls found; the goroutine of Answer calls take.
 type gathering struct {
-	hosts    int           // how many host candidates will come
-	allHosts chan struct{} // closed when they are there
-	done     chan struct{} // closed when gathering is complete
+	hosts     int                         // how many host candidates will come
+	reflexive messages.ReflexiveAddresses // of host candidates, known ahead
+	allHosts  chan struct{}               // closed when they are there
+	done      chan struct{}               // closed when gathering is complete
 
 	mu    sync.Mutex
 	began time.Time
@@ -76,6 +77,9 @@ func (g *gathering) complete() []any {
 	}
 	close(g.done)
 	var events []any
+	if len(g.reflexive.Addresses) > 0 {
+		g.took[messages.PhaseGatherSrflx] = g.reflexive.Took
+	}
 	for _, phase := range []string{messages.PhaseGatherHost, messages.PhaseGatherSrflx, messages.PhaseGatherRelay} {
 		if took, ok := g.took[phase]; ok {
 			events = append(events, &messages.PeerPhase{Name: phase, Took: took})
@@ -99,6 +103,7 @@ func (g *gathering) take(answer string) (string, error) {
 		line, _, _ := strings.Cut(strings.TrimPrefix(c.Candidate, "candidate:"), " ufrag ")
 		section.WithValueAttribute(sdp.AttrKeyCandidate, line)
 	}
+	g.addReflexive(&d)
 	select {
 	case <-g.done: // RFC 8840 8.2
 		if len(g.held) > 0 {
@@ -111,4 +116,19 @@ func (g *gathering) take(answer string) (string, error) {
 		return "", fmt.Errorf("write own answer: %w", err)
 	}
 	return string(text), nil
+}
+
+// addReflexive writes the candidates of the shared sockets as they are seen from outside. pion need not
+// know of them: what comes in through one arrives at the host candidate that is its base.
+func (g *gathering) addReflexive(d *sdp.SessionDescription) {
+	for i, a := range g.reflexive.Addresses {
+		if len(g.held) == 0 || a.Local == a.Mapped {
+			continue // no host candidate to be the base of, or no NAT
+		}
+		// RFC 8445 5.1.2.1: type preference 100, each with a local preference of its own, component 1.
+		priority := 100<<24 | (65535-i)<<8 | 255
+		d.MediaDescriptions[*g.held[0].SDPMLineIndex].WithValueAttribute(sdp.AttrKeyCandidate, fmt.Sprintf(
+			"reflexive%d 1 udp %d %s %d typ srflx raddr %s rport %d", i, priority,
+			a.Mapped.Addr(), a.Mapped.Port(), a.Local.Addr(), a.Local.Port()))
+	}
 }

@@ -184,7 +184,7 @@ func TestIceServersThatAreUsed(t *testing.T) {
 		{URLs: []string{"turn:192.0.2.4:443?transport=udp", "http://192.0.2.4", "stun:", "stuns:192.0.2.4"}},
 	}
 	var got []string
-	for _, s := range iceServers(servers, newEngine(t, EngineConfig{}).log) {
+	for _, s := range iceServers(servers, false, newEngine(t, EngineConfig{}).log) {
 		got = append(got, s.URLs...)
 	}
 	want := "[stun:192.0.2.1:443 turn:192.0.2.2:443?transport=udp turns:192.0.2.2:443?transport=tcp]"

@@ -10,8 +10,8 @@ import (
 // iceServers picks the URLs that pion may use: every STUN URL, and of all TURN URLs the first over
 // UDP and the first over TCP or TLS. pion allocates once per URL and peer, and AWS allows 50
 // allocations per channel (performance.md, "What pion 4.2.20 cannot do"): ten viewers that took two of
-// each server's would leave none for the viewers themselves.
-func iceServers(servers []messages.IceServer, log *zap.Logger) []webrtc.ICEServer {
+// each server's would leave none for the viewers themselves. With turnOnly STUN URLs are left out.
+func iceServers(servers []messages.IceServer, turnOnly bool, log *zap.Logger) []webrtc.ICEServer {
 	var picked []webrtc.ICEServer
 	var haveUDP, haveTCP bool
 	for _, server := range servers {
@@ -23,6 +23,7 @@ func iceServers(servers []messages.IceServer, log *zap.Logger) []webrtc.ICEServe
 				continue
 			}
 			switch {
+			case uri.Scheme == stun.SchemeTypeSTUN && turnOnly: // what it would tell is known
 			case uri.Scheme == stun.SchemeTypeSTUN:
 				urls = append(urls, url)
 			case uri.Scheme == stun.SchemeTypeSTUNS:

@@ -38,6 +38,7 @@ type sockets struct {
 
 type socket struct {
 	*ice.UDPMuxDefault
+	conn *askingConn
 	seen time.Time // when the machine last had the address
 }
 
@@ -93,8 +94,9 @@ func (s *sockets) refresh(now time.Time) error {
 				zap.Stringer("address", addr), zap.Error(err))
 			continue
 		}
-		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: stackLog{s.log}.NewLogger("mux")})
-		s.open[addr] = &socket{UDPMuxDefault: mux, seen: now}
+		asking := &askingConn{udpSocket: conn}
+		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: asking, Logger: stackLog{s.log}.NewLogger("mux")})
+		s.open[addr] = &socket{UDPMuxDefault: mux, conn: asking, seen: now}
 	}
 	for addr, known := range s.open {
 		if now.Sub(known.seen) > addressGoneMax {
