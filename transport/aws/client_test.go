@@ -101,6 +101,14 @@ func TestControlPlaneCalls(t *testing.T) {
 	c.CloseIdle()
 }
 
+func TestServiceWithoutARelayHasNoIceServers(t *testing.T) {
+	s, _ := endpoint(t, map[string]answer{"/v1/get-ice-server-config": {200, "", `{"IceServerList":[]}`}})
+	servers, ttl, err := clientOf(s).IceServers(t.Context(), testToken, s.URL, testARN, "viewer-1")
+	if err != nil || len(servers) != 0 || ttl != noServersTTL {
+		t.Fatalf("%d servers for %v, %v", len(servers), ttl, err)
+	}
+}
+
 func TestIceServers(t *testing.T) {
 	s, requests := endpoint(t, map[string]answer{"/v1/get-ice-server-config": {200, "", `{"IceServerList":[` +
 		`{"Password":"p+/=","Ttl":300,"Uris":["turn:a:443?transport=udp","turns:a:443?transport=tcp"],"Username":"1:djE6"},` +
@@ -117,7 +125,7 @@ func TestIceServers(t *testing.T) {
 }
 
 func TestIceServersRefusesUselessAnswers(t *testing.T) {
-	for _, body := range []string{`{}`, `{"IceServerList":[]}`, `{"IceServerList":[{"Uris":["turn:a:1"],"Ttl":0}]}`, `<html>`, ``} {
+	for _, body := range []string{`{}`, `{"IceServerList":[{"Uris":["turn:a:1"],"Ttl":0}]}`, `<html>`, ``} {
 		s, _ := endpoint(t, map[string]answer{"/v1/get-ice-server-config": {200, "", body}})
 		if servers, _, err := clientOf(s).IceServers(t.Context(), testKey, s.URL, testARN, ""); err == nil {
 			t.Errorf("%q: %v", body, servers)

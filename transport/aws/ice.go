@@ -17,6 +17,9 @@ import (
 // answerBytesMax bounds what is read of an answer; GetIceServerConfig's is about 1 KB (kvs-protocol.md 2.1).
 const answerBytesMax = 64 << 10
 
+// noServersTTL is how long it counts that there are no servers: AWS's time for credentials (kvs-protocol.md 2.1).
+const noServersTTL = 5 * time.Minute
+
 // StunURL returns the region's STUN server (kvs-protocol.md 5): UDP port 443, not 3478.
 func StunURL(region string) string {
 	suffix := "amazonaws.com"
@@ -28,7 +31,7 @@ func StunURL(region string) string {
 
 // IceServers fetches the channel's TURN servers from its HTTPS endpoint, by hand because the SDK's
 // module for the signaling API cannot be had (design.md 5). ttl is the shortest of the servers';
-// clientID may be empty.
+// clientID may be empty. A service without a relay gives no servers and no error.
 func (c *Client) IceServers(ctx context.Context, creds messages.Credentials, httpsEndpoint, arn, clientID string) ([]messages.IceServer, time.Duration, error) {
 	in := struct {
 		ChannelARN string
@@ -54,7 +57,10 @@ func (c *Client) IceServers(ctx context.Context, creds messages.Credentials, htt
 			ttl = d
 		}
 	}
-	if ttl <= 0 {
+	switch {
+	case out.IceServerList != nil && len(servers) == 0: // a compatible service without a relay
+		return nil, noServersTTL, nil
+	case ttl <= 0:
 		return nil, 0, errors.New("get ice servers: the answer holds no server with a time to live")
 	}
 	return servers, ttl, nil
