@@ -87,6 +87,7 @@ func TestPage(t *testing.T) {
 	})
 
 	b.played(t, w, "heliograph.stats")
+	checkTransport(t, b, w)
 	shot := b.picture(t)
 	keep(t, "page.png", shot)
 	b.showsPicture(t, shot, "#video")
@@ -104,6 +105,21 @@ func TestPage(t *testing.T) {
 			err = fmt.Errorf("still there: %s in state %s", census.Viewers[0].ClientID, census.Viewers[0].State)
 		}
 		return err
+	})
+}
+
+// checkTransport: the browser has taken the cipher that is cheap, and its feedback tells the device what
+// the path carries.
+func checkTransport(t *testing.T, b *browser, w *world) {
+	t.Helper()
+	b.holds(t, playWithin, `(heliograph.peer.getStats().then((r) => {
+		window.cipher = [...r.values()].find((s) => s.type === "transport")?.srtpCipher;
+	}), window.cipher === "SRTP_AEAD_AES_128_GCM")`, `window.cipher`)
+	eventually(t, playWithin, "the device knows what the path carries", func() error {
+		if v := w.viewer(t); v.EstimateBps == 0 || v.RoundTrip == 0 || v.Loss > 0.02 {
+			return fmt.Errorf("estimate %d bit/s, round trip %v s, loss %v", v.EstimateBps, v.RoundTrip, v.Loss)
+		}
+		return nil
 	})
 }
 

@@ -189,6 +189,25 @@ func TestTransportWideNumbersWhenSwitchedOn(t *testing.T) {
 	}
 }
 
+func TestFeedbackTellsWhatThePathCarries(t *testing.T) {
+	e := newEngine(t, EngineConfig{TWCC: true})
+	_, d := connect(t, e, wish{video: true, feedback: true}, PeerConfig{})
+	if got := d.Estimate(); got.Bps != estimateStartBps || got.Limited || got.RoundTrip != 0 {
+		t.Fatalf("before the first frame: %+v", got)
+	}
+	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
+	must(t, err)
+	eventually(t, "a round trip", func() bool {
+		_, _, err := d.WriteFrame(f, 0, 4, 0, false)
+		must(t, err)
+		return d.Estimate().RoundTrip > 0
+	})
+	_, silent := connect(t, newEngine(t, EngineConfig{}), wish{video: true, feedback: true}, PeerConfig{})
+	if got := silent.Estimate(); got != (Estimate{}) {
+		t.Fatalf("with TWCC switched off: %+v", got)
+	}
+}
+
 func TestKeyFrameWishes(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	v, d := connect(t, e, wish{video: true, audio: true}, PeerConfig{})

@@ -43,6 +43,7 @@ type viewer struct {
 // wish is what a viewer's offer asks for.
 type wish struct {
 	video, audio, data, talk bool
+	feedback                 bool // transport-wide (TWCC)
 	trickle, v6              bool
 	extensions               []string
 	codecs                   func(*webrtc.MediaEngine) error
@@ -94,6 +95,9 @@ func newViewer(t *testing.T, w wish) *viewer {
 	r := &interceptor.Registry{}
 	must(t, webrtc.ConfigureNack(m, r))
 	must(t, webrtc.ConfigureRTCPReports(r))
+	if w.feedback {
+		must(t, webrtc.ConfigureTWCCSender(m, r))
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(s), webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(r)).
 		NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
