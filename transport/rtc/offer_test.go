@@ -183,13 +183,21 @@ func TestIceServersThatAreUsed(t *testing.T) {
 		}},
 		{URLs: []string{"turn:192.0.2.4:443?transport=udp", "http://192.0.2.4", "stun:", "stuns:192.0.2.4"}},
 	}
-	var got []string
-	for _, s := range iceServers(servers, false, newEngine(t, EngineConfig{}).log) {
-		got = append(got, s.URLs...)
+	for udpWorks, want := range map[bool]string{
+		false: "[stun:192.0.2.1:443 turn:192.0.2.2:443?transport=udp turns:192.0.2.2:443?transport=tcp]",
+		true:  "[turn:192.0.2.2:443?transport=udp]",
+	} {
+		var got []string
+		for _, s := range iceServers(servers, udpWorks, newEngine(t, EngineConfig{}).log) {
+			got = append(got, s.URLs...)
+		}
+		if fmt.Sprint(got) != want {
+			t.Fatalf("UDP works: %v: got %v, want %v", udpWorks, got, want)
+		}
 	}
-	want := "[stun:192.0.2.1:443 turn:192.0.2.2:443?transport=udp turns:192.0.2.2:443?transport=tcp]"
-	if fmt.Sprint(got) != want {
-		t.Fatalf("got  %v\nwant %v", got, want)
+	tls := []messages.IceServer{{Username: "u", Password: secret, URLs: []string{"turns:192.0.2.2:443?transport=tcp"}}}
+	if got := iceServers(tls, true, newEngine(t, EngineConfig{}).log); len(got) != 1 {
+		t.Fatalf("the only server there is was left out: %v", got)
 	}
 }
 
