@@ -262,6 +262,32 @@ func TestLostPacketIsSentAgain(t *testing.T) {
 	}
 }
 
+func TestResendsAreBounded(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for name, c := range map[string]struct {
+		path        Estimate
+		least, most int // of 10,000 packets asked for within a second
+	}{
+		"no limit":   {Estimate{Bps: 300_000}, 2000, 2100},
+		"narrow":     {Estimate{Bps: 300_000, Limited: true}, 15, 30},
+		"wide limit": {Estimate{Bps: 50_000_000, Limited: true}, 2000, 2100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, sent := newResend(), 0
+			for i := range 10_000 {
+				at := now.Add(time.Duration(i) * 100 * time.Microsecond)
+				a.limit(c.path, at)
+				if a.budget.AllowN(at, 1) {
+					sent++
+				}
+			}
+			if sent < c.least || sent > c.most {
+				t.Fatalf("%d packets, want %d to %d", sent, c.least, c.most)
+			}
+		})
+	}
+}
+
 // has tells whether a payload is among the video packets that have come so far.
 func (v *viewer) has(payload []byte) bool {
 	for {

@@ -16,6 +16,13 @@ const (
 	// of a 10 Mbit/s stream. What it asks for beyond is its own loss.
 	resendsPerSecond = 1024
 	resendsBurst     = 1024
+
+	// Where the path has shown a limit, half of it at most goes into packets that are sent once more: a
+	// path that is full loses what is resent too, and would be asked for it again and again.
+	resendShare = 0.5
+	resendBits  = 1200 * 8
+
+	resendsLeast = 8 // of what may come at once
 )
 
 // resend answers NACKs of one track from its history.
@@ -41,11 +48,25 @@ func (t *track) onNack(nack *rtcp.TransportLayerNack, now time.Time) {
 	}
 	t.again.mu.Lock()
 	defer t.again.mu.Unlock()
+	t.again.limit(t.out.estimate(), now)
 	for _, pair := range nack.Nacks {
 		pair.Range(func(sequence uint16) bool {
 			t.sendAgain(b, sequence, now)
 			return true
 		})
+	}
+}
+
+// limit adapts the budget to what the path carries; a tenth of a second of it may come at once.
+func (a *resend) limit(path Estimate, now time.Time) {
+	perSecond, burst := float64(resendsPerSecond), resendsBurst
+	if path.Limited {
+		perSecond = min(perSecond, resendShare*float64(path.Bps)/resendBits)
+		burst = min(burst, max(int(perSecond/10), resendsLeast))
+	}
+	if float64(a.budget.Limit()) != perSecond {
+		a.budget.SetLimitAt(now, rate.Limit(perSecond))
+		a.budget.SetBurstAt(now, burst)
 	}
 }
 
