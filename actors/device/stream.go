@@ -20,6 +20,8 @@ type stream struct {
 	waiting  bool // a paceDue is on its way
 	turn     int  // packets that may still go out before the pace asks for a rest
 	turnSize int  // bytes that have, since the last rest
+	turnAt   time.Time
+	resting  bool // next has asked for a rest
 
 	needKey   bool             // video is dropped until the next key frame
 	nextVideo uint64           // number of the video frame that continues the stream
@@ -64,6 +66,7 @@ type part struct {
 const (
 	paceEvery     = 2 * time.Millisecond
 	pacePackets   = 32
+	lateTurnMax   = 4 * paceEvery    // a longer rest is none of the pace's
 	catchUpStep   = time.Millisecond // between the times of two frames of a catch-up
 	backlogMax    = 1024             // frames; a group and what came while it was sent
 	backlogAgeMax = time.Second      // of a live frame that waits to go out
@@ -77,8 +80,16 @@ func newStream() *stream {
 	return s
 }
 
-// rested begins a turn.
-func (s *stream) rested() { s.turn, s.turnSize = s.shedding.burst(), 0 }
+// rested begins a turn. A timer that came late does not slow the pace: the turn is as long as the rest
+// was, within bounds.
+func (s *stream) rested() {
+	now := s.now()
+	s.turn, s.turnSize = s.shedding.burst(), 0
+	if took := now.Sub(s.turnAt); s.turnAt.Before(now) && took < lateTurnMax {
+		s.turn = max(s.turn, int(float64(s.turn)*took.Seconds()/paceEvery.Seconds()))
+	}
+	s.turnAt, s.resting = now, false
+}
 
 // begin starts, or starts again, with the current group of pictures.
 func (s *stream) begin(group []*messages.Frame) {
@@ -172,10 +183,12 @@ func (s *stream) next() (p part, rest time.Duration, ok bool) {
 	switch {
 	case s.underway > 0 || len(s.backlog) == 0:
 		return part{}, 0, false
-	case s.turn <= 0:
-		rest = s.shedding.pause(s.turnSize)
+	case s.turn <= 0 && !s.resting:
+		s.resting = true
+		return part{}, s.shedding.pause(s.turnSize), false
+	}
+	if s.resting { // it is over
 		s.rested()
-		return part{}, rest, false
 	}
 	d := &s.backlog[0]
 	track := d.frame.Unit.Track

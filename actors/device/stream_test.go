@@ -96,6 +96,7 @@ func TestCatchUpIsPaced(t *testing.T) {
 		if rest := s.write(); rest != paceEvery || len(s.frames) != 1 || len(s.parts) != turn || s.parts[turn-1].n != pacePackets {
 			t.Fatalf("turn %d: rest of %v after %+v", turn, rest, s.parts)
 		}
+		s.clock = s.clock.Add(paceEvery)
 	}
 	s.take(videoFrame(10, false)) // a live frame waits behind the rest
 	s.flush()
@@ -262,5 +263,26 @@ func TestLimitedPathShedsSparesFirst(t *testing.T) {
 				t.Fatalf("sent %.0f bit/s over %d", rate, c.bps)
 			}
 		})
+	}
+}
+
+func TestLateTimersDoNotSlowThePace(t *testing.T) {
+	s := newRecorded(t)
+	s.begin(nil)
+	key := videoFrame(0, true)
+	key.Payloads = make([][]byte, 10*pacePackets)
+	s.take(key)
+	began := s.clock
+	for rest := s.write(); rest > 0; rest = s.write() {
+		s.clock = s.clock.Add(rest + 3*time.Millisecond)
+	}
+	nominal := 10 * paceEvery
+	if took := s.clock.Sub(began); took > nominal+paceEvery+3*time.Millisecond {
+		t.Fatalf("took %v, at the pace it is %v", took, nominal)
+	}
+	for _, p := range s.parts {
+		if p.n > pacePackets*int(lateTurnMax/paceEvery) {
+			t.Fatalf("%d packets at once", p.n)
+		}
 	}
 }
