@@ -28,6 +28,7 @@ func newConn(socket *net.UDPConn, p Profile, number uint64, stats *counters) *Co
 	c := &Conn{socket: socket}
 	c.out.socket, c.out.stats, c.out.line = socket, &stats.out, newLine(p, 2*number)
 	c.out.empty.L = &c.out.mu
+	p.Loss = max(p.Loss, p.LossIn)
 	c.in.socket, c.in.stats, c.in.line = socket, &stats.in, newLine(p, 2*number+1)
 	return c
 }
@@ -173,7 +174,11 @@ func (i *inbound) receive(b []byte) (int, netip.AddrPort, error) {
 }
 
 func (i *inbound) admit(b []byte, peer netip.AddrPort) {
-	due, f := i.line.admit(time.Now(), len(b))
+	now := time.Now()
+	due, f := i.line.admit(now, len(b))
+	if f == delivered && now.UnixNano() < i.stats.dark.Load() {
+		f = lost
+	}
 	if f == delivered && len(i.flight) >= flightPacketsMax {
 		f = overflown
 	}

@@ -279,3 +279,99 @@ func TestBadNetworkHasNoTCP(t *testing.T) {
 		}
 	}
 }
+
+// silent expects that nothing comes, though something was sent.
+func silent(t *testing.T, bad net.PacketConn) {
+	t.Helper()
+	if err := bad.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := bad.ReadFrom(make([]byte, 9)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read %d bytes: %v", n, err)
+	}
+	if err := bad.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLossInSparesWhatGoesOut(t *testing.T) {
+	n, bad, plain := pair(t, Profile{LossIn: 1})
+	if _, err := plain.WriteTo([]byte("in"), bad.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	silent(t, bad)
+	if _, err := bad.WriteTo([]byte("out"), plain.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 9)
+	if k, _, err := plain.ReadFrom(buf); err != nil || string(buf[:k]) != "out" {
+		t.Fatalf("read %q: %v", buf[:k], err)
+	}
+	if s := n.Stats(); s.LostIn != 1 || s.LostOut != 0 || s.Sent != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestOutageLosesEverythingAndEnds(t *testing.T) {
+	n, bad, plain := pair(t, Profile{RTT: 2 * time.Millisecond})
+	if ends := n.Outage(time.Hour); time.Until(ends) < 59*time.Minute {
+		t.Errorf("ends in %v", time.Until(ends))
+	}
+	for range 3 {
+		if _, err := plain.WriteTo([]byte("lost"), bad.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	silent(t, bad)
+	n.Outage(0)
+	if _, err := plain.WriteTo([]byte("here"), bad.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 9)
+	if k, _, err := bad.ReadFrom(buf); err != nil || string(buf[:k]) != "here" {
+		t.Fatalf("read %q: %v", buf[:k], err)
+	}
+	if s := n.Stats(); s.LostIn != 3 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestStallStopsTheReaderOfAStream(t *testing.T) {
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	n, err := NewNet(Profile{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := n.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	if _, err := far.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	n.Stall(40 * time.Millisecond)
+	buf := make([]byte, 9)
+	if k, err := c.Read(buf); err != nil || string(buf[:k]) != "late" || time.Since(began) < 40*time.Millisecond {
+		t.Fatalf("read %q after %v: %v", buf[:k], time.Since(began), err)
+	}
+	n.Stall(time.Hour)
+	ended := make(chan error)
+	go func() {
+		_, err := c.Read(buf)
+		ended <- err
+	}()
+	n.Cut()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read after cut: %v", err)
+	}
+}

@@ -2,6 +2,7 @@
 // queue on the viewer's packet sockets, in both directions. The kernels that tests run on often have
 // no netem, and a run has to be repeatable: every decision follows from a seed and the number of the
 // packet, never from the wall clock. Signaling passes untouched, and TURN over TCP does not pass at all.
+// Two faults come when the run orders them, whatever the profile: Outage and Stall.
 //
 // Flow: pion asks Net for a socket -> Conn wraps it -> each direction asks its line when a packet is
 // due -> it waits its time in order -> it goes on.
@@ -13,13 +14,14 @@ import "time"
 type Profile struct {
 	RTT        time.Duration // half of it delays each direction
 	Loss       float64       // share of the packets that each direction loses, 0 to 1
+	LossIn     float64       // the same of incoming packets alone; the greater of the two counts for them
 	RateBps    int           // bits per second that each direction carries, headers included; 0: any
 	QueueBytes int           // bound of the queue before the rate; 0: what the rate carries in 200 ms
 	Seed       uint64        // the same seed loses the same packets
 }
 
 // IsZero tells whether the profile leaves packets alone.
-func (p Profile) IsZero() bool { return p.RTT == 0 && p.Loss == 0 && p.RateBps == 0 }
+func (p Profile) IsZero() bool { return p.RTT == 0 && p.Loss == 0 && p.LossIn == 0 && p.RateBps == 0 }
 
 const (
 	headerBytes      = 28   // IPv4 and UDP, which the rate carries too

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/transport/v4"
 	"github.com/pion/transport/v4/stdnet"
@@ -20,6 +21,7 @@ type Net struct {
 	connectTo     func(network, address string) string // nil: nowhere else
 	profile       Profile
 	stats         counters
+	stalled       atomic.Int64 // Unix time in ns; until then no TCP connection is read
 
 	mu   sync.Mutex // pion opens sockets from several goroutines
 	cut  bool
@@ -51,7 +53,10 @@ func (s Stats) Add(o Stats) Stats {
 
 type counters struct{ out, in direction }
 
-type direction struct{ delivered, lost, overflown atomic.Uint64 }
+type direction struct {
+	delivered, lost, overflown atomic.Uint64
+	dark                       atomic.Int64 // Unix time in ns; until then everything is lost
+}
 
 func (d *direction) count(f fate) {
 	switch f {
@@ -143,8 +148,21 @@ func (n *Net) DialTCP(network string, laddr, raddr *net.TCPAddr) (transport.TCPC
 	if err != nil {
 		return nil, err
 	}
-	return c, n.keep(c)
+	s := newStream(c, &n.stalled)
+	return s, n.keep(s)
 }
+
+// Outage loses everything that comes in on packet sockets within d from now, as a tunnel on the way
+// does. It returns when that ends. The sockets of a zero profile know no outage.
+func (n *Net) Outage(d time.Duration) (ends time.Time) {
+	ends = time.Now().Add(d)
+	n.stats.in.dark.Store(ends.UnixNano())
+	return ends
+}
+
+// Stall makes the reader of every TCP connection to TURN stop for d: a read that is under way ends, the
+// next one waits.
+func (n *Net) Stall(d time.Duration) { n.stalled.Store(time.Now().Add(d).UnixNano()) }
 
 // DialContext opens a connection for others than pion, so that Cut closes it as well.
 func (n *Net) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
