@@ -30,6 +30,8 @@ type Video struct {
 	Frozen         time.Duration
 	KeyFrameWishes uint64
 	Latency        report.Latency // from capture to complete
+	LatencyFrom    time.Time      // pictures captured earlier have no part in Latency; set it at any time
+	Shown          time.Time      // when the latest picture was captured; zero: not known
 
 	order     order
 	assembler assembler
@@ -97,9 +99,10 @@ func (v *Video) show(now time.Time, p picture) {
 	if v.live.IsZero() {
 		v.live = now // of a stream without stamps
 	}
-	if !p.stamp.IsZero() {
+	if !p.stamp.IsZero() && !p.stamp.Before(v.LatencyFrom) {
 		v.Latency.Record(now.Sub(p.stamp))
 	}
+	v.Shown = p.stamp
 	if v.settled.IsZero() && now.Sub(v.live) >= settleTime {
 		v.settled, v.before = now, v.Pictures
 	}
@@ -117,6 +120,9 @@ func (v *Video) Finish(now time.Time) {
 
 // Lost is how many packets no retransmission brought.
 func (v *Video) Lost() uint64 { return v.order.lost }
+
+// Gaps tells how many packets were missing when later ones had come, and how many of them came after all.
+func (v *Video) Gaps() (missed, filled uint64) { return v.order.missed, v.order.filled }
 
 // FPS is the rate at which live pictures came, their first second left out where there is as much
 // again; 0 when there were fewer than two.

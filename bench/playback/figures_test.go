@@ -134,8 +134,14 @@ func TestRetransmissionFillsTheGap(t *testing.T) {
 	w.see(torn[3:]...)
 	w.play(s.picture(false, 100))
 	w.expect(t, 1, 0)
-	w.see(torn[1])
+	if missed, filled := w.video.Gaps(); missed != 1 || filled != 0 {
+		t.Errorf("%d packets missed, %d came late", missed, filled)
+	}
+	w.see(torn[1], torn[1])
 	w.expect(t, 3, 0)
+	if missed, filled := w.video.Gaps(); missed != 1 || filled != 1 {
+		t.Errorf("%d packets missed, %d came late", missed, filled)
+	}
 	if w.wishes != 0 {
 		t.Errorf("%d key frame wishes", w.wishes)
 	}
@@ -228,6 +234,24 @@ func TestCatchUpIsCountedApart(t *testing.T) {
 	}
 	if n := w.video.Latency.Count(); n != 61 {
 		t.Errorf("%d latencies", n)
+	}
+}
+
+func TestLatencyHasABeginning(t *testing.T) {
+	s, w := &stream{}, newWatcher()
+	w.video.LatencyFrom = zero.Add(7 * frameTime)
+	for i := range 10 {
+		p := s.picture(i == 0, 100)
+		for k := range p {
+			p[k].stamp = w.now
+		}
+		w.play(p)
+	}
+	if n := w.video.Latency.Count(); n != 3 {
+		t.Errorf("%d latencies, three pictures were captured late enough", n)
+	}
+	if want := zero.Add(9 * frameTime); !w.video.Shown.Equal(want) {
+		t.Errorf("shown: %v, captured last: %v", w.video.Shown, want)
 	}
 }
 

@@ -19,16 +19,26 @@ type order struct {
 	waiting  map[uint64]Packet
 	gapSince time.Time
 
+	missed uint64 // were not there when a later one came
+	filled uint64 // of missed: came in time
+
 	lost uint64
 	late uint64 // of no use: twice, after they had been given up, or before the start
 }
 
 // push takes a packet as it came and emits what is in order now.
 func (o *order) push(now time.Time, p Packet, emit func(p Packet, gap bool)) {
+	known, before := o.any, o.newest
 	seq := o.extend(p.seq)
+	if known && seq > before+1 {
+		o.missed += seq - before - 1
+	}
 	if _, twice := o.waiting[seq]; twice || o.started && seq < o.next {
 		o.late++
 		return
+	}
+	if known && seq < before {
+		o.filled++
 	}
 	if o.waiting == nil {
 		o.waiting = make(map[uint64]Packet)

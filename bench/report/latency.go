@@ -26,6 +26,17 @@ func (l *Latency) Record(d time.Duration) {
 	_ = l.hist.RecordValue(min(max(d, 0), latencyMax).Microseconds())
 }
 
+// Add adds all durations of another collection.
+func (l *Latency) Add(other *Latency) {
+	if other.hist == nil {
+		return
+	}
+	if l.hist == nil {
+		l.hist = hdrhistogram.New(1, latencyMax.Microseconds(), latencyDigits)
+	}
+	l.hist.Merge(other.hist)
+}
+
 // Count returns how many durations there are.
 func (l *Latency) Count() int64 {
 	if l.hist == nil {

@@ -83,6 +83,13 @@ func TestQuantiles(t *testing.T) {
 			t.Errorf("quantile %v: %v, want %v", q, got, want)
 		}
 	}
+	var both, none Latency
+	both.Add(&none)
+	both.Add(&l)
+	both.Add(&l)
+	if n, q := both.Count(), both.Quantile(0.5); n != 2000 || q != l.Quantile(0.5) {
+		t.Errorf("twice the same: %d durations, median %v", n, q)
+	}
 	l.Record(-time.Second)
 	l.Record(100 * time.Hour)
 	if l.Count() != 1002 {
