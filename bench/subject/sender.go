@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/media"
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 )
@@ -23,6 +24,7 @@ type Order struct {
 	Channel      string // is created
 	Viewers      int    // admitted at most
 	Script       Script
+	Sample       bool // the device sends the built-in sample instead, all the time; there is nothing to play
 }
 
 // The waits of a sender.
@@ -103,6 +105,17 @@ func (s *sender) play(span string) error {
 	return nil
 }
 
+// census is the device's; the baselines keep none.
+func (s *sender) census() (messages.Census, error) {
+	c, keeps := s.master.(camera)
+	if !keeps {
+		return messages.Census{}, errors.New("this sender keeps no census")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	return c.Census(ctx)
+}
+
 // camera is our device.
 type camera struct{ *device.Device }
 
@@ -111,11 +124,17 @@ func openDevice(ctx context.Context, order Order, s *script) (master, error) {
 	if err != nil {
 		return nil, err
 	}
+	source := media.Source(s)
+	if order.Sample {
+		if source, err = media.NewSample(); err != nil {
+			return nil, err
+		}
+	}
 	device.UseProcessors(device.ProcessorsDefault) // as the daemon
 	d, err := device.Start(device.Config{
 		Channel: order.Channel, Region: order.Region, ControlPlane: order.ControlPlane, RootCAs: roots,
 		Credentials: aws.Static(order.Credentials.AccessKeyID, order.Credentials.SecretAccessKey, order.Credentials.SessionToken),
-		Source:      s, ViewersMax: max(order.Viewers, 1), ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: true,
+		Source:      source, ViewersMax: max(order.Viewers, 1), ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: true,
 	})
 	if err != nil {
 		return nil, err

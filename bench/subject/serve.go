@@ -24,7 +24,8 @@ import (
 const (
 	cost   = "cost"
 	settle = "settle"
-	play   = "play" // and for how long; of a sender
+	play   = "play"   // and for how long; of a sender
+	census = "census" // of the device
 )
 
 const startWait = 15 * time.Second
@@ -58,7 +59,7 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 	if err := RaiseFiles(); err != nil {
 		return err
 	}
-	endProfile, err := profileCPU(profiles.CPU)
+	endProfile, err := ProfileCPU(profiles.CPU)
 	if err != nil {
 		return err
 	}
@@ -85,9 +86,14 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 	return nil
 }
 
-// answer does what a question asks for and returns the costs as they are then.
-func answer(s server, question string, profiles Profiles) (c Cost, err error) {
+// answer does what a question asks for and returns the costs as they are then, or the census.
+func answer(s server, question string, profiles Profiles) (any, error) {
+	var c Cost
+	var err error
 	sender, sends := s.(*sender)
+	if question == census && sends {
+		return sender.census()
+	}
 	if span, asked := strings.CutPrefix(question, play+" "); asked && sends {
 		err = sender.play(span)
 	} else if question == settle {
@@ -110,7 +116,8 @@ func costs(c *Cost) error {
 	return processCosts(c)
 }
 
-func profileCPU(name string) (end func() error, err error) {
+// ProfileCPU writes a CPU profile of this process until end is called; empty: none.
+func ProfileCPU(name string) (end func() error, err error) {
 	if name == "" {
 		return func() error { return nil }, nil
 	}

@@ -137,6 +137,17 @@ func (s *Subject) Play(d time.Duration) error {
 	return err
 }
 
+// Census asks the device who is connected.
+func (s *Subject) Census() (c messages.Census, err error) {
+	if _, err = fmt.Fprintln(s.in, census); err == nil {
+		err = s.answer(&c)
+	}
+	if err != nil {
+		err = fmt.Errorf("ask subject for its census: %w", err)
+	}
+	return c, err
+}
+
 func (s *Subject) ask(question string) (c Cost, err error) {
 	if _, err = fmt.Fprintln(s.in, question); err == nil {
 		err = s.answer(&c)
