@@ -60,7 +60,7 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	crowd, err := f.gather(ctx)
 	defer func() { err = errors.Join(err, crowd.leave()) }()
 	if err == nil {
-		err = f.awaitStreaming(ctx, sender)
+		err = awaitStreaming(ctx, sender, f.viewers)
 	}
 	if err == nil {
 		cost, err = f.play(ctx, sender, crowd)
@@ -149,20 +149,20 @@ func (f fanoutRun) gather(ctx context.Context) (c crowd, err error) {
 }
 
 // awaitStreaming asks until the sender's side of every connection is up, too: nobody would tell.
-func (f fanoutRun) awaitStreaming(ctx context.Context, sender *subject.Subject) error {
+func awaitStreaming(ctx context.Context, sender *subject.Subject, viewers int) error {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	again := time.NewTicker(readyEvery)
 	defer again.Stop()
 	for {
 		cost, err := sender.Cost()
-		if err != nil || cost.Viewers == f.viewers {
+		if err != nil || cost.Viewers == viewers {
 			return err
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the sender streams to %d of %d viewers: %w", cost.Viewers, f.viewers, ctx.Err())
+			return fmt.Errorf("the sender streams to %d of %d viewers: %w", cost.Viewers, viewers, ctx.Err())
 		}
 	}
 }

@@ -17,6 +17,8 @@ type BenchConfig struct {
 	Profile     string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"file for a CPU profile of what is measured"`
 	HeapProfile string `flag:"heap-profile" env:"HELIOGRAPH_HEAP_PROFILE" default:"" help:"file for a heap profile of what is measured, at its fullest"`
 
+	RTTs []string `flag:"rtts" env:"HELIOGRAPH_RTTS" default:"" help:"these round-trip times instead of 0, 20ms, 50ms and 100ms" group:"Scenario setup"`
+
 	Modes   []string `flag:"modes" env:"HELIOGRAPH_MODES" default:"" help:"only these of the modes burst, paced-1080p and paced-reference" group:"Scenario fanout"`
 	Viewers []string `flag:"viewers" env:"HELIOGRAPH_VIEWERS" default:"" help:"these numbers of viewers instead of each mode's own"`
 }
@@ -33,7 +35,9 @@ const allScenarios = "all"
 
 func scenarios() []scenario {
 	return []scenario{
+		{"setup", setupScenario, showSetup},
 		{"fanout", fanoutScenario, showFanout},
+		{"latency", latencyScenario, showLatency},
 		{"signaling", signalingScenario, showSignaling},
 	}
 }

@@ -51,13 +51,15 @@ type ViewerConfig struct {
 	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
 
 	RelayOnly    bool
+	RelayURL     string   // the TURN server to use; empty: the first one over UDP
 	Loopback     bool     // gather loopback candidates too
 	LoopbackOnly bool     // gather no others
 	Data         bool     // open a data channel and send a ping every second
 	Audio        [][]byte // Opus packets of 20 ms to send, over and over; nil: none
 	Network      impair.Profile
 
-	PlayWithin time.Duration // bound from Run to the first decodable key frame; default 20 s
+	Hold       func(ctx context.Context) // is called when the viewer has joined; the offer waits for it. nil: it does not
+	PlayWithin time.Duration             // bound from Run to the first decodable key frame; default 20 s
 }
 
 // Viewer is one simulated viewer. It joins once: make another one to join again.
@@ -75,6 +77,7 @@ type Viewer struct {
 	row    Row
 
 	offerSent time.Time
+	answered  time.Time // the signaling edge's, while it runs
 
 	// Of the track edges while they run, then of Run.
 	video *playback.Video
@@ -96,6 +99,9 @@ type Viewer struct {
 	pongs             atomic.Uint64
 	candidatesDropped atomic.Uint64
 	signalingLost     atomic.Bool
+	measuredFrom      atomic.Pointer[time.Time]
+	outageEnds        atomic.Pointer[time.Time]
+	recovery          atomic.Int64 // ns from the end of the outage to a picture captured after it; 0: none yet
 }
 
 // remoteTrack is a track that the device has begun to send.
@@ -150,6 +156,16 @@ func (v *Viewer) Progress() Progress {
 	return p
 }
 
+// MeasureFrom leaves pictures captured before t out of the latencies.
+func (v *Viewer) MeasureFrom(t time.Time) { v.measuredFrom.Store(&t) }
+
+// Outage loses all that comes in for d (impair.Net.Outage), and has the viewer note how long after it
+// there is a new picture.
+func (v *Viewer) Outage(d time.Duration) {
+	ends := v.network.Outage(d)
+	v.outageEnds.Store(&ends)
+}
+
 // Vanish makes the viewer disappear as a killed process does: its sockets are closed, and nobody is
 // told. Run returns nil.
 func (v *Viewer) Vanish() {
@@ -167,14 +183,19 @@ func (v *Viewer) Run(ctx context.Context) error {
 		v.end(fmt.Errorf("no decodable key frame within %v", v.cfg.PlayWithin))
 	})
 	defer late.Stop()
-	if err := v.join(); err != nil {
-		v.end(err)
-	} else if err := v.call(); err != nil {
+	err := v.join()
+	if err == nil && v.cfg.Hold != nil {
+		v.cfg.Hold(v.life)
+	}
+	if err == nil {
+		err = v.call()
+	}
+	if err != nil {
 		v.end(err)
 	}
 	v.watch(late)
 	v.leave()
-	err := context.Cause(v.life)
+	err = context.Cause(v.life)
 	if err == errLeft || v.vanished.Load() {
 		return nil
 	}

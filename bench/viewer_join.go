@@ -86,6 +86,9 @@ func (v *Viewer) join() error {
 // more costs a socket and another round of checks, and the viewers share a machine with each other and
 // often with the device. Where the service is AWS, its STUN server comes on top, as in the SDKs.
 func (v *Viewer) iceServers(servers []messages.IceServer) []messages.IceServer {
+	if v.cfg.RelayURL != "" && len(servers) > 0 {
+		return []messages.IceServer{{URLs: []string{v.cfg.RelayURL}, Username: servers[0].Username, Password: servers[0].Password}}
+	}
 	chosen := firstUDP(servers)
 	if v.cfg.ControlPlane == "" {
 		chosen = append(chosen, messages.IceServer{URLs: []string{aws.StunURL(v.cfg.Region)}})
@@ -219,6 +222,7 @@ func (r *remoteSide) onAnswer(payload string) error {
 	if r.answered {
 		return nil // a repetition
 	}
+	arrived := time.Now()
 	_, sdp, err := signaling.DecodeDescription(payload)
 	if err != nil {
 		return fmt.Errorf("decode answer: %w", err)
@@ -226,7 +230,7 @@ func (r *remoteSide) onAnswer(payload string) error {
 	if err := r.viewer.applyAnswer(sdp); err != nil {
 		return err
 	}
-	r.answered = true
+	r.answered, r.viewer.answered = true, arrived
 	for _, c := range r.early {
 		r.viewer.addCandidate(c)
 	}

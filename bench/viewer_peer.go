@@ -27,6 +27,7 @@ const (
 	packetBytesMax    = 2048
 	relayWait         = 50 * time.Millisecond
 	videoClockHz      = 90_000
+	replayWindow      = 1024 // packets, as in libwebrtc: one that is sent once more is an old one
 )
 
 func (v *Viewer) openPeer(servers []messages.IceServer) error {
@@ -86,6 +87,7 @@ func (v *Viewer) engine() (*webrtc.API, error) {
 	if v.cfg.LoopbackOnly {
 		s.SetIPFilter(net.IP.IsLoopback)
 	}
+	s.SetSRTPReplayProtectionWindow(replayWindow)
 	s.SetHostAcceptanceMinWait(0)
 	s.SetSrflxAcceptanceMinWait(0)
 	s.SetPrflxAcceptanceMinWait(0)
@@ -297,11 +299,17 @@ func (v *Viewer) readTrack(t remoteTrack) {
 }
 
 func (v *Viewer) pushVideo(now time.Time, p playback.Packet, ssrc uint32) {
+	if from := v.measuredFrom.Load(); from != nil {
+		v.video.LatencyFrom = *from
+	}
 	if v.video.Push(now, p) {
 		_ = v.peer.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: ssrc}}) // asked again if it is lost
 	}
 	v.pictures.Store(v.video.Pictures)
 	v.lost.Store(v.video.Lost())
+	if ends := v.outageEnds.Load(); ends != nil && v.recovery.Load() == 0 && v.video.Shown.After(*ends) {
+		v.recovery.Store(int64(now.Sub(*ends)))
+	}
 	if !v.video.FirstKey.IsZero() {
 		v.seen.Do(func() { close(v.playing) })
 	}

@@ -13,6 +13,7 @@ type Row struct {
 	Viewer            int
 	ClientID          string
 	Error             string
+	Answer            any // time.Duration from the offer; nil: none came
 	FirstRTP          any // time.Duration from the offer; nil: none came
 	FirstKeyFrame     any // the same, to the last packet of the first decodable key frame
 	Frames            uint64
@@ -60,6 +61,9 @@ func (v *Viewer) result(pair string) Row {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if !v.answered.IsZero() {
+		r.Answer = v.answered.Sub(v.offerSent)
+	}
 	if !first.IsZero() {
 		r.FirstRTP = first.Sub(v.offerSent)
 		v.phases[messages.PhaseFirstFrame] = first.Sub(v.offerSent)

@@ -68,7 +68,7 @@ func StartWorld(ctx context.Context, cfg WorldConfig) (_ *World, err error) {
 	}
 	w.Device, err = device.Start(device.Config{
 		Channel: w.Channel, Region: w.Service.Region, ControlPlane: w.Service.PublicURL, RootCAs: w.Service.CA,
-		Credentials: w.credentials(), Source: cfg.Source, ViewersMax: cfg.Viewers,
+		Credentials: credentialsOf(w.Service), Source: cfg.Source, ViewersMax: cfg.Viewers,
 		ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: !cfg.AWSLimits, Log: cfg.Log.Named("device"),
 	})
 	if err == nil {
@@ -98,8 +98,8 @@ func (w *World) RestartService(ctx context.Context) error {
 	return w.startService(ctx)
 }
 
-func (w *World) credentials() aws.Provider {
-	c := w.Service.Credentials
+func credentialsOf(s *service.Service) aws.Provider {
+	c := s.Credentials
 	return aws.Static(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)
 }
 
@@ -126,9 +126,14 @@ func (w *World) awaitReady(ctx context.Context) error {
 
 // Viewer is the configuration of a viewer of this world.
 func (w *World) Viewer(number int, clientID string) ViewerConfig {
+	return viewerOf(w.Service, w.Channel, number, clientID)
+}
+
+// viewerOf is the configuration of a viewer of a service in this process.
+func viewerOf(s *service.Service, channel string, number int, clientID string) ViewerConfig {
 	return ViewerConfig{
-		Number: number, ClientID: clientID, Channel: w.Channel, Region: w.Service.Region,
-		ControlPlane: w.Service.PublicURL, RootCAs: w.Service.CA, Credentials: w.credentials(), LoopbackOnly: true,
+		Number: number, ClientID: clientID, Channel: channel, Region: s.Region,
+		ControlPlane: s.PublicURL, RootCAs: s.CA, Credentials: credentialsOf(s), LoopbackOnly: true,
 	}
 }
 
