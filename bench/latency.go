@@ -67,7 +67,7 @@ type latencyPlan struct {
 // planLatency: a quick run shows that everything works; it is too short to judge by.
 func planLatency(quick bool) latencyPlan {
 	p := latencyPlan{rounds: 3, viewers: viewersDefault, warm: 1500 * time.Millisecond, calm: 2 * time.Second, stop: 5 * time.Second}
-	span := 10 * time.Second
+	span := 8 * time.Second
 	if quick {
 		p.rounds, p.calm, p.stop, span = 1, 500*time.Millisecond, 1500*time.Millisecond, 3*time.Second
 	}

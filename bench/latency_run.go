@@ -37,8 +37,9 @@ type watched struct {
 	part           string
 	row            Row
 	latency        report.Latency
-	missed, filled uint64        // packets, of video
-	recovery       time.Duration // from the end of the outage to a new picture; 0: there was none
+	keys           report.Latency // of key frames
+	missed, filled uint64         // packets, of video
+	recovery       time.Duration  // from the end of the outage to a new picture; 0: there was none
 	device         messages.ViewerStatus
 }
 
@@ -166,7 +167,7 @@ func (w *watching) disturb(ctx context.Context) error {
 // sum draws up what each viewer saw.
 func (w *watching) sum(before, after messages.Census) (all []*watched) {
 	for _, v := range w.crowd {
-		one := &watched{part: w.part(v.cfg.Number), row: v.Row(), latency: v.video.Latency, recovery: time.Duration(v.recovery.Load())}
+		one := &watched{part: w.part(v.cfg.Number), row: v.Row(), latency: v.video.Latency, keys: v.video.KeyLatency, recovery: time.Duration(v.recovery.Load())}
 		one.missed, one.filled = v.video.Gaps()
 		one.device = statusOf(after, v.cfg.ClientID)
 		was := statusOf(before, v.cfg.ClientID)

@@ -30,7 +30,8 @@ type Video struct {
 	Frozen         time.Duration
 	KeyFrameWishes uint64
 	Latency        report.Latency // from capture to complete
-	LatencyFrom    time.Time      // pictures captured earlier have no part in Latency; set it at any time
+	KeyLatency     report.Latency // of Latency: that of key frames
+	LatencyFrom    time.Time      // pictures captured earlier have no part in either; set it at any time
 	Shown          time.Time      // when the latest picture was captured; zero: not known
 
 	order     order
@@ -101,6 +102,9 @@ func (v *Video) show(now time.Time, p picture) {
 	}
 	if !p.stamp.IsZero() && !p.stamp.Before(v.LatencyFrom) {
 		v.Latency.Record(now.Sub(p.stamp))
+		if p.key {
+			v.KeyLatency.Record(now.Sub(p.stamp))
+		}
 	}
 	v.Shown = p.stamp
 	if v.settled.IsZero() && now.Sub(v.live) >= settleTime {

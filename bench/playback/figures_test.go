@@ -241,14 +241,14 @@ func TestLatencyHasABeginning(t *testing.T) {
 	s, w := &stream{}, newWatcher()
 	w.video.LatencyFrom = zero.Add(7 * frameTime)
 	for i := range 10 {
-		p := s.picture(i == 0, 100)
+		p := s.picture(i%8 == 0, 100)
 		for k := range p {
 			p[k].stamp = w.now
 		}
 		w.play(p)
 	}
-	if n := w.video.Latency.Count(); n != 3 {
-		t.Errorf("%d latencies, three pictures were captured late enough", n)
+	if all, keys := w.video.Latency.Count(), w.video.KeyLatency.Count(); all != 3 || keys != 1 {
+		t.Errorf("%d latencies, %d of key frames; three pictures were captured late enough, one of them a key frame", all, keys)
 	}
 	if want := zero.Add(9 * frameTime); !w.video.Shown.Equal(want) {
 		t.Errorf("shown: %v, captured last: %v", w.video.Shown, want)
