@@ -139,8 +139,7 @@ func (w *watching) watch(ctx context.Context) (before, after messages.Census, er
 // play lets the device send for so long.
 func (w *watching) play(ctx context.Context, d time.Duration) error {
 	if w.name != runSample {
-		_, err := w.sender.Play(d)
-		return err
+		return w.sender.Play(d)
 	}
 	if !pause(ctx, d) {
 		return ctx.Err()
