@@ -24,7 +24,8 @@ const (
 	debtAll    = 400 * time.Millisecond
 
 	// paceFactor is how much faster than its rate a limited path is sent a large frame, so that the
-	// frame is not late and the path's queue does not overflow (libwebrtc paces by the same factor).
+	// frame is not late (libwebrtc paces by the same factor). Once as much is owed as sheds everything,
+	// it goes at the path's own rate: whose queue would overflow otherwise.
 	paceFactor  = 2.5
 	packetBytes = 1200
 	burstLeast  = 2
@@ -101,5 +102,9 @@ func (s *shedding) pause(bytes int) time.Duration {
 	if s.bps == 0 {
 		return paceEvery
 	}
-	return max(paceEvery, time.Duration(float64(bytes)*8/(paceFactor*float64(s.bps))*float64(time.Second)))
+	factor := paceFactor
+	if s.owed() > debtAll {
+		factor = 1
+	}
+	return max(paceEvery, time.Duration(float64(bytes)*8/(factor*float64(s.bps))*float64(time.Second)))
 }

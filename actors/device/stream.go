@@ -101,16 +101,24 @@ func (s *stream) begin(group []*messages.Frame) {
 	}
 }
 
-// drop lets the backlog go, but for what is being written: the viewer needs a key frame then.
+// drop lets the backlog go, but for a frame that is half out: the viewer needs a key frame then.
 func (s *stream) drop() {
-	keep := min(s.underway, 1)
+	keep := s.started()
 	s.dropped += uint64(len(s.backlog) - keep)
 	s.backlog, s.needKey = s.backlog[:keep:keep], true
 }
 
+// started is the number of frames that are half out: 0 or 1.
+func (s *stream) started() int {
+	if len(s.backlog) > 0 && (s.underway > 0 || s.backlog[0].sent > 0) {
+		return 1
+	}
+	return 0
+}
+
 // take accepts a live frame.
 func (s *stream) take(frame *messages.Frame) {
-	if first := min(s.underway, 1); len(s.backlog) > first && s.backlog[first].late(s.now()) {
+	if first := s.started(); len(s.backlog) > first && s.backlog[first].late(s.now()) {
 		s.drop()
 	}
 	switch {
@@ -144,9 +152,9 @@ func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool) 
 
 // overtake drops what is left of a catch-up: a key frame has come that makes it needless.
 func (s *stream) overtake() {
-	kept := s.backlog[:0]
+	kept, started := s.backlog[:0], s.started()
 	for i, d := range s.backlog {
-		if d.live || d.sent > 0 || i == 0 && s.underway > 0 {
+		if d.live || i < started {
 			kept = append(kept, d)
 		}
 	}

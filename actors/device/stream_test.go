@@ -286,3 +286,41 @@ func TestLateTimersDoNotSlowThePace(t *testing.T) {
 		}
 	}
 }
+
+// A key frame that takes seconds on a narrow path arrives whole, and at no more than the path's rate.
+func TestNarrowPathGetsKeyFramesWhole(t *testing.T) {
+	const bps = 300_000
+	s := newRecorded(t)
+	s.begin(nil)
+	s.shedding.limit(bps, s.clock)
+	var due time.Time
+	for seq := uint64(0); seq < 20*60; seq++ {
+		f := videoFrame(seq, seq%60 == 0)
+		f.Payloads = make([][]byte, 13)
+		if f.Unit.KeyFrame {
+			f.Payloads = make([][]byte, 100)
+		}
+		s.shedding.pay(s.clock)
+		s.take(f)
+		for next := s.clock.Add(33 * time.Millisecond); s.clock.Before(next); s.clock = s.clock.Add(time.Millisecond) {
+			if !s.clock.Before(due) {
+				due = s.clock.Add(s.write())
+			}
+		}
+	}
+	whole := 0
+	for i, p := range s.parts {
+		if p.frame.Unit.KeyFrame && p.from+p.n == len(p.frame.Payloads) {
+			whole++
+		}
+		if i > 0 && p.from > 0 && s.parts[i-1].frame != p.frame {
+			t.Fatalf("part %d of frame %d comes after frame %d", p.from, p.frame.Seq, s.parts[i-1].frame.Seq)
+		}
+	}
+	if whole < 8 {
+		t.Fatalf("%d key frames arrived whole in 40 s, the path has room for 12", whole)
+	}
+	if rate := float64(s.bytes*8) / 40; rate > 1.15*bps {
+		t.Fatalf("sent %.0f bit/s", rate)
+	}
+}
