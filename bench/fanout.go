@@ -153,17 +153,11 @@ func fanoutScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_
 
 // run measures every mode with every number of viewers.
 func (p fanoutPlan) run(ctx context.Context, cfg BenchConfig, progress io.Writer) (found []*fanoutFound, err error) {
-	s, err := service.Start(ctx, service.Config{
-		Public: freeLoopback, Local: freeLoopback, RelayUDP: service.Off, RelayTCP: service.Off, Limits: service.Limits{Unlimited: true},
-	})
+	s, stop, err := lone(ctx, service.Off)
 	if err != nil {
-		return nil, fmt.Errorf("start embedded service: %w", err)
+		return nil, err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-		defer cancel()
-		err = errors.Join(err, s.Stop(ctx))
-	}()
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, m := range p.modes {
 		for _, viewers := range m.viewers {
 			f := &fanoutFound{mode: m.name, viewers: viewers, variants: m.variants, rounds: make([][]fanoutCost, p.rounds)}

@@ -19,7 +19,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/heliograph-rtc/heliograph/actors/service"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
@@ -106,17 +105,11 @@ func latencyScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (
 
 // run goes through all runs in every round, so that what the machine does besides meets each.
 func (p latencyPlan) run(ctx context.Context, cfg BenchConfig, progress io.Writer) (found []*latencyFound, err error) {
-	s, err := service.Start(ctx, service.Config{
-		Public: freeLoopback, Local: freeLoopback, RelayUDP: freeLoopback, RelayTCP: freeLoopback, Limits: service.Limits{Unlimited: true},
-	})
+	s, stop, err := lone(ctx, freeLoopback)
 	if err != nil {
-		return nil, fmt.Errorf("start embedded service: %w", err)
+		return nil, err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-		defer cancel()
-		err = errors.Join(err, s.Stop(ctx))
-	}()
+	defer func() { err = errors.Join(err, stop()) }()
 	for _, run := range p.runs {
 		found = append(found, &latencyFound{latencyRun: run, viewers: p.viewers})
 	}

@@ -153,3 +153,19 @@ func (w *World) Stop() error {
 	}
 	return errors.Join(err, w.Service.Stop(ctx))
 }
+
+// lone starts a service without rate limits and without a device, for senders of a process of their
+// own. relay is where it serves STUN and TURN.
+func lone(ctx context.Context, relay string) (s *service.Service, stop func() error, err error) {
+	s, err = service.Start(ctx, service.Config{
+		Public: freeLoopback, Local: freeLoopback, RelayUDP: relay, RelayTCP: relay, Limits: service.Limits{Unlimited: true},
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("start embedded service: %w", err)
+	}
+	return s, func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+		defer cancel()
+		return s.Stop(ctx)
+	}, nil
+}
