@@ -38,7 +38,8 @@ func TestSignalingMeasuresEverySubject(t *testing.T) {
 		if f.connect.connects != 24 || f.connect.cpu <= 0 {
 			t.Errorf("%s: connect %+v", f.kind, f.connect)
 		}
-		if f.idle.ended != 0 || f.idle.goroutines < 20 || f.idle.rss == 0 { // so few hold less than what the heap varies by
+		// So few hold less than what the heap varies by, and some of the server's own goroutines may have ended.
+		if f.idle.ended != 0 || f.idle.goroutines < 10 || f.idle.rss == 0 {
 			t.Errorf("%s: idle %+v", f.kind, f.idle)
 		}
 	}
