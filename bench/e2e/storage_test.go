@@ -58,10 +58,11 @@ func TestStorageConformance(t *testing.T) {
 	}
 	got := runStorage(t, about, roots)
 	judgeStorage(t, got)
-	for id, want := range map[string]int64{"": 2, "v1": 1, "v2": 2, "v3": 1, "v4": 0} {
-		eventually(t, startWithin, fmt.Sprintf("%d offers have come to %q", want, id), func() error {
-			if n := sockets[id].offers.Load(); n != want {
-				return fmt.Errorf("%d so far", n)
+	// A client that joins again before it was made an offer gets the second one alone.
+	for id, joins := range map[string]int64{"": 2, "v1": 1, "v2": 2, "v3": 1, "v4": 0} {
+		eventually(t, startWithin, fmt.Sprintf("an offer for %d joins has come to %q", joins, id), func() error {
+			if n := sockets[id].offers.Load(); n < min(joins, 1) || n > joins {
+				return fmt.Errorf("%d offers", n)
 			}
 			return nil
 		})
