@@ -32,9 +32,9 @@ func NewPacketizer(mtu int) *Packetizer {
 }
 
 // Frame returns the unit with its payloads (RFC 6184 with packetization mode 1, RFC 7798, RFC 7587).
-// pion's H.264 payloader puts SPS and PPS into one STAP-A and
-// leaves out delimiters and filler; it copies, so payloads never alias the unit. A unit without
-// anything to send is an error, and leaves no gap in the numbers of the frames.
+// pion's H.264 payloader puts SPS and PPS into one STAP-A and leaves out delimiters and filler; it
+// copies, so payloads never alias the unit. A unit without anything to send is an error, and leaves no
+// gap in the numbers of the frames.
 func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 	f := &messages.Frame{Unit: au}
 	switch au.Codec {
