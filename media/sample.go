@@ -1,7 +1,7 @@
 package media
 
 // Flow: NewSample cuts the embedded streams once into one loop of units in order of time; Run walks
-// it for ever, sleeping on one timer until each unit is due. Run's caller owns all state of a run.
+// it for ever, sleeping on one alarm until each unit is due. Run's caller owns all state of a run.
 
 import (
 	"context"
@@ -35,6 +35,7 @@ var (
 // 1280x720 at 30 pictures per second with a key frame every two seconds, and Opus.
 type Sample struct {
 	units   []messages.AccessUnit // one loop in order of PTS; Captured is set when emitted
+	alarm   func(context.Context) (Alarm, error)
 	skipped atomic.Uint64
 }
 
@@ -50,7 +51,7 @@ func newSample() (*Sample, error) {
 	if want := int(sampleLoop/time.Second) * samplePicturesPerS; len(pictures) != want || !H264KeyFrame(pictures[0]) {
 		return nil, fmt.Errorf("load sample video: %d pictures instead of %d, or no key frame first; run media/sample/make.sh", len(pictures), want)
 	}
-	s := &Sample{units: make([]messages.AccessUnit, 0, len(pictures)+len(packets))}
+	s := &Sample{units: make([]messages.AccessUnit, 0, len(pictures)+len(packets)), alarm: NewAlarm}
 	for i, picture := range pictures {
 		pts := time.Duration(i) * time.Second / samplePicturesPerS
 		next := time.Duration(i+1) * time.Second / samplePicturesPerS
@@ -99,8 +100,11 @@ func (s *Sample) Skipped() uint64 { return s.skipped.Load() }
 // When emit blocked for longer than sampleLateMax, everything that is late is skipped and counted.
 // Video then goes on at a key frame, so that no picture lacks what it refers to.
 func (s *Sample) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	alarm, err := s.alarm(ctx)
+	if err != nil {
+		return fmt.Errorf("set an alarm: %w", err)
+	}
+	defer alarm.Close()
 	start := time.Now()
 	behind, needKeyFrame := false, false
 	for loop := time.Duration(0); ; loop += sampleLoop {
@@ -118,11 +122,8 @@ func (s *Sample) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 				s.skipped.Add(1)
 				continue
 			}
-			timer.Reset(-late)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := alarm.Wait(unit.Captured); err != nil {
+				return err
 			}
 			if err := emit(&unit); err != nil {
 				return fmt.Errorf("emit unit: %w", err)

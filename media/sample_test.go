@@ -21,6 +21,7 @@ func runSample(t *testing.T, d time.Duration, slow func(*messages.AccessUnit)) (
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.alarm = NewTimerAlarm // for virtual time
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	var got []*messages.AccessUnit

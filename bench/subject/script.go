@@ -37,6 +37,7 @@ var parameterSets = []byte("\x00\x00\x00\x01\x67\x42\xc0\x1f\xda\x01\x40\x16\xec
 type script struct {
 	Script
 	key, other, sound []byte
+	alarm             func(context.Context) (media.Alarm, error)
 	orders            chan time.Duration
 	played            chan struct{}
 
@@ -51,7 +52,7 @@ func newScript(s Script) *script {
 		sound[0] = opusTOC
 	}
 	return &script{
-		Script: s, sound: sound, orders: make(chan time.Duration), played: make(chan struct{}),
+		Script: s, sound: sound, alarm: media.NewAlarm, orders: make(chan time.Duration), played: make(chan struct{}),
 		key: picture(parameterSets, 0x65, s.KeyBytes, s.Slices), other: picture(nil, 0x41, s.Bytes, s.Slices),
 	}
 }
@@ -127,8 +128,11 @@ func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 
 // walk emits what is due within d from now.
 func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emit func(*messages.AccessUnit) error) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	alarm, err := s.alarm(ctx)
+	if err != nil {
+		return err
+	}
+	defer alarm.Close()
 	start := time.Now()
 	video, audio := time.Duration(0), time.Duration(0)
 	if s.Opus == 0 {
@@ -136,11 +140,8 @@ func (s *script) walk(ctx context.Context, began time.Time, d time.Duration, emi
 	}
 	for video < d || audio < d {
 		due := start.Add(min(video, audio))
-		timer.Reset(time.Until(due))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := alarm.Wait(due); err != nil {
+			return err
 		}
 		var err error
 		if audio < video {

@@ -15,6 +15,7 @@ import (
 func TestScriptPlaysItsTimetable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(Script{Every: 40 * time.Millisecond, Pictures: 2, Slices: 3, Bytes: 600, KeyEvery: 25, KeyBytes: 3000, Opus: 160})
+		s.alarm = media.NewTimerAlarm
 		ctx, cancel := context.WithCancel(t.Context())
 		var units []*messages.AccessUnit
 		var group actors.Group
