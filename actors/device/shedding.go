@@ -87,12 +87,9 @@ func (s *shedding) sent(bytes int) {
 	}
 }
 
-// burst is how many packets go out before a rest: what the path carries in the time of one, at the
-// pace of a large frame.
+// burst is how many packets go out before a rest on a path with a limit: what it carries in the time of
+// one, at the pace of a large frame.
 func (s *shedding) burst() int {
-	if s.bps == 0 {
-		return pacePackets
-	}
 	packets := paceFactor * float64(s.bps) / 8 * paceEvery.Seconds() / packetBytes
 	return min(max(int(packets), burstLeast), pacePackets)
 }

@@ -90,9 +90,9 @@ func TestCatchUpIsSqueezedBeforeTheLiveEdge(t *testing.T) {
 func TestCatchUpIsPaced(t *testing.T) {
 	s := newRecorded(t)
 	frames := group(0, 9)
-	frames[0].Payloads = make([][]byte, 3*pacePackets) // a key frame is larger than a turn
+	frames[0].Payloads = make([][]byte, 5*pacePackets) // a key frame is larger than a turn
 	s.begin(frames)
-	for turn := 1; turn <= 3; turn++ {
+	for turn := 1; turn <= 5; turn++ {
 		if rest := s.write(); rest != paceEvery || len(s.frames) != 1 || len(s.parts) != turn || s.parts[turn-1].n != pacePackets {
 			t.Fatalf("turn %d: rest of %v after %+v", turn, rest, s.parts)
 		}
@@ -104,6 +104,21 @@ func TestCatchUpIsPaced(t *testing.T) {
 		if seq != uint64(i) {
 			t.Fatalf("order %v", s.seqs())
 		}
+	}
+}
+
+func TestKeyFrameIsOutAfterOneRest(t *testing.T) {
+	s := newRecorded(t)
+	s.begin(nil)
+	key := videoFrame(0, true)
+	key.Payloads = make([][]byte, 2*pacePackets+39)
+	s.take(key)
+	if rest := s.write(); rest != paceEvery || len(s.parts) != 1 {
+		t.Fatalf("rest of %v after %+v", rest, s.parts)
+	}
+	s.clock = s.clock.Add(paceEvery)
+	if s.write(); len(s.frames) != 1 || len(s.parts) != 2 {
+		t.Fatalf("after the rest: %+v", s.parts)
 	}
 }
 
