@@ -52,9 +52,9 @@ import (
 	"go.uber.org/zap/exp/zapslog"
 )
 
-// proto.actor's table of processes is 1024 maps, each of them made of 32: 3 MB for nothing on a camera
-// with a hundred actors. A map of one part each is table enough.
-func init() { cmap.SHARD_COUNT = 1 }
+// smallTable: proto.actor's table of processes is 1024 maps, each of them made of 32, 3 MB for nothing on
+// a camera with a hundred actors. Maps of one part each are table enough.
+var smallTable = sync.OnceFunc(func() { cmap.SHARD_COUNT = 1 })
 
 // System is one tree of actors (the device's or the service's) with its counters and its log. Its
 // methods may be called from anywhere.
@@ -108,6 +108,7 @@ type MailboxStats struct {
 
 // NewSystem makes a tree without actors. The name appears in the log; log may be nil.
 func NewSystem(name string, log *zap.Logger) *System {
+	smallTable()
 	if log == nil {
 		log = zap.NewNop()
 	}

@@ -62,6 +62,7 @@ type Config struct {
 	ListenUDP       string // address of the shared UDP socket; default ":0"
 	IncludeLoopback bool   // gather loopback candidates too
 	RelayOnly       bool   // offer relay candidates alone
+	NoSpareRelay    bool   // keep no allocation ready on the TURN server for the next viewer
 	NoDataChannel   bool
 	NoTWCC          bool
 	NoPacing        bool // send signaling messages without regard to AWS's limits per socket

@@ -11,13 +11,14 @@ import (
 	"github.com/heliograph-rtc/heliograph/actors"
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 // gatherer keeps the ICE servers fresh ahead of their TTL and publishes each set to viewers, then to
 // session: viewers come first so that an offer that session lets in afterwards finds them there.
 // When a fetch fails it publishes STUN alone with the error, so that nobody waits, and tries again.
 // It also keeps known how the shared sockets are seen from outside, so that no viewer has to wait for
-// a STUN server.
+// a STUN server, and a spare peer ready, so that none has to wait for a TURN server.
 type gatherer struct {
 	*parts
 	edges    *actors.Edges
@@ -31,6 +32,8 @@ type gatherer struct {
 	asking    *actors.Edge // of the STUN server
 	again     *actors.Timer
 	reflexive messages.ReflexiveAddresses // as published
+
+	spare *actors.Edge // keeps it
 }
 
 // reflexiveEvery keeps a NAT's binding, which may live no longer than 30 s (RFC 4787 4.3 has 2 min; many
@@ -133,9 +136,14 @@ func (g *gatherer) onFetched(ctx actor.Context, msg *fetchedServers) {
 }
 
 func (g *gatherer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
-	if msg.Edge == g.asking {
+	switch msg.Edge {
+	case g.asking:
 		g.asking = nil
 		g.again = g.edges.After(reflexiveEvery, &reflexiveDue{})
+		return
+	case g.spare:
+		g.spare = nil
+		g.sys.Log().Warn("no spare peer until the ICE servers are fetched again", zap.Error(msg.Err))
 		return
 	}
 	g.fetching = nil
@@ -155,6 +163,19 @@ func (g *gatherer) publish(ctx actor.Context, set *messages.IceServers) {
 	ctx.Send(g.sys.PID(pathViewers), set)
 	ctx.Send(g.sys.PID(pathSession), set)
 	g.reflect()
+	g.keepSpare()
+}
+
+// keepSpare has the spare peer replaced by one for what is current.
+func (g *gatherer) keepSpare() {
+	if g.cfg.NoSpareRelay || g.current == nil {
+		return
+	}
+	if g.spare != nil {
+		g.spare.Cancel()
+	}
+	config := rtc.PeerConfig{IceServers: g.current.Servers, RelayOnly: g.cfg.RelayOnly, Reflexive: g.reflexive}
+	g.spare = g.edges.Open("keep a spare peer", func(e *actors.Edge) error { return g.engine.KeepSpare(e.Context(), config) })
 }
 
 // reflect asks the STUN server how the shared sockets are seen.
@@ -179,6 +200,7 @@ func (g *gatherer) onFoundReflexive(ctx actor.Context, msg *foundReflexive) {
 	}
 	g.reflexive = msg.ReflexiveAddresses
 	ctx.Send(g.sys.PID(pathViewers), &msg.ReflexiveAddresses)
+	g.keepSpare()
 }
 
 func (g *gatherer) refreshAfter(d time.Duration) {

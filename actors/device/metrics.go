@@ -66,26 +66,27 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
 		}),
 	}
-	m.registry.MustRegister(newSentCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
+	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.sessionState(stateIdle)
 	return m
 }
 
-// sentCollector reads what the engine's sockets count.
-type sentCollector struct {
+// engineCollector reads what the engine counts.
+type engineCollector struct {
 	engine *rtc.Engine
-	descs  [4]*prometheus.Desc
+	descs  [5]*prometheus.Desc
 }
 
-func newSentCollector(engine *rtc.Engine) *sentCollector {
-	c := &sentCollector{engine: engine}
+func newEngineCollector(engine *rtc.Engine) *engineCollector {
+	c := &engineCollector{engine: engine}
 	for i, m := range [...]struct{ name, help string }{
 		{"kvs_udp_send_calls_total", "System calls that sent datagrams to viewers."},
 		{"kvs_udp_packets_batched_total", "Packets of frames that went out in batches."},
 		{"kvs_udp_packets_lost_total", "Packets that the network did not take."},
 		{"kvs_udp_segments_refused_total", "Segmented sends that the kernel refused; plain ones took their place."},
+		{"kvs_spare_peers_used_total", "Viewers whose relayed candidates were ready when they came."},
 	} {
 		c.descs[i] = prometheus.NewDesc(m.name, m.help, nil, nil)
 	}
@@ -93,16 +94,16 @@ func newSentCollector(engine *rtc.Engine) *sentCollector {
 }
 
 // Describe implements prometheus.Collector.
-func (c *sentCollector) Describe(out chan<- *prometheus.Desc) {
+func (c *engineCollector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range c.descs {
 		out <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (c *sentCollector) Collect(out chan<- prometheus.Metric) {
+func (c *engineCollector) Collect(out chan<- prometheus.Metric) {
 	sent := c.engine.Sent()
-	for i, n := range [...]uint64{sent.Calls, sent.Batched, sent.Lost, sent.SegmentsRefused} {
+	for i, n := range [...]uint64{sent.Calls, sent.Batched, sent.Lost, sent.SegmentsRefused, c.engine.SparesUsed()} {
 		out <- prometheus.MustNewConstMetric(c.descs[i], prometheus.CounterValue, float64(n))
 	}
 }

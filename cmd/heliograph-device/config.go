@@ -29,6 +29,7 @@ type config struct {
 	ListenUDP   string `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
 	Loopback    bool   `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
 	RelayOnly   bool   `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
+	SpareRelay  bool   `flag:"spare-relay" env:"HELIOGRAPH_SPARE_RELAY" default:"true" help:"keep an allocation on the TURN server ready for the next viewer"`
 	DataChannel bool   `flag:"data-channel" env:"ENABLE_SCTP_DATA_CHANNEL" default:"true" help:"accept data channels"`
 	TWCC        bool   `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
 	Pacing      bool   `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
@@ -63,7 +64,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Source: source, ViewersMax: c.ViewersMax,
-		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly,
+		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
 	if c.PrintMetrics {

@@ -39,11 +39,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
 	}
 	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
-	interceptors := e.watching
-	if o.talks {
-		interceptors = e.talking
-	}
-	p, err := e.newPeer(cfg, e.media, interceptors)
+	p, err := e.peerFor(o, cfg)
 	if err != nil {
 		return nil, "", err
 	}
@@ -54,7 +50,19 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	return p, answer, nil
 }
 
-func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors *interceptor.Registry) (*Peer, error) {
+// peerFor takes the spare peer, or makes one.
+func (e *Engine) peerFor(o offer, cfg PeerConfig) (*Peer, error) {
+	if o.talks {
+		return e.newPeer(cfg, e.media, e.talking, 0)
+	}
+	if p := e.spares.take(cfg, e.sockets.locals()); p != nil {
+		return p, nil
+	}
+	return e.newPeer(cfg, e.media, e.watching, 0)
+}
+
+// newPeer makes a peer. With a pool of 1 it gathers its candidates at once (W3C WebRTC 4.2.1).
+func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors *interceptor.Registry, pool uint8) (*Peer, error) {
 	network, err := newNetwork(e.cfg.ConnectTo, e.out)
 	if err != nil {
 		return nil, err
@@ -78,6 +86,8 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 		ICETransportPolicy: policy,
 		BundlePolicy:       webrtc.BundlePolicyMaxBundle,
 		Certificates:       []webrtc.Certificate{e.certificate},
+
+		ICECandidatePoolSize: pool,
 	})
 	if err != nil {
 		network.cut()

@@ -56,6 +56,7 @@ type Engine struct {
 	talking     *interceptor.Registry // for one that sends
 	out         *sending
 	sockets     *sockets
+	spares      spares
 }
 
 // NewEngine makes the certificate and opens the shared sockets. Making the certificate takes

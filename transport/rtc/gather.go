@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -96,6 +97,11 @@ func (g *gathering) take(answer string) (string, error) {
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(answer); err != nil {
 		return "", fmt.Errorf("parse own answer: %w", err)
+	}
+	for _, section := range d.MediaDescriptions { // a spare's, as pion writes them
+		section.Attributes = slices.DeleteFunc(section.Attributes, func(a sdp.Attribute) bool {
+			return a.Key == sdp.AttrKeyCandidate || a.Key == sdp.AttrKeyEndOfCandidates
+		})
 	}
 	for _, c := range g.held {
 		section := d.MediaDescriptions[*c.SDPMLineIndex]

@@ -60,7 +60,7 @@ func (e *Engine) Offer(cfg PeerConfig, feed *Feed, viewer bool) (*Participant, s
 	if err != nil {
 		return nil, "", fmt.Errorf("register codecs: %w", err)
 	}
-	peer, err := e.newPeer(cfg, media, interceptors)
+	peer, err := e.newPeer(cfg, media, interceptors, 0)
 	if err != nil {
 		return nil, "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -155,6 +156,16 @@ func (s *sockets) current() []*socket {
 		}
 	}
 	return now
+}
+
+// locals returns the addresses of the current sockets in order.
+func (s *sockets) locals() []netip.Addr {
+	var locals []netip.Addr
+	for _, known := range s.current() {
+		locals = append(locals, known.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap())
+	}
+	slices.SortFunc(locals, netip.Addr.Compare)
+	return locals
 }
 
 // GetListenAddresses implements ice.UDPMux: the addresses of a new peer's host candidates.
