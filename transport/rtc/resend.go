@@ -57,12 +57,13 @@ func (t *track) onNack(nack *rtcp.TransportLayerNack, now time.Time) {
 	}
 }
 
-// limit adapts the budget to what the path carries; a tenth of a second of it may come at once.
+// limit adapts the budget to what the path carries; half a second of it may come at once, so that what
+// an outage of a third of a second took is asked for no second time.
 func (a *resend) limit(path Estimate, now time.Time) {
 	perSecond, burst := float64(resendsPerSecond), resendsBurst
 	if path.Limited {
 		perSecond = min(perSecond, resendShare*float64(path.Bps)/resendBits)
-		burst = min(burst, max(int(perSecond/10), resendsLeast))
+		burst = min(burst, max(int(perSecond/2), resendsLeast))
 	}
 	if float64(a.budget.Limit()) != perSecond {
 		a.budget.SetLimitAt(now, rate.Limit(perSecond))
