@@ -24,8 +24,8 @@ const (
 	debtAll    = 400 * time.Millisecond
 
 	// paceFactor is how much faster than its rate a limited path is sent a large frame, so that the
-	// frame is not late (libwebrtc paces by the same factor). Once as much is owed as sheds everything,
-	// it goes at the path's own rate: whose queue would overflow otherwise.
+	// frame is not late (libwebrtc paces by the same factor). Once as much is owed as sheds spares, it
+	// goes at the path's own rate: whose queue, 200 ms of it as a rule, would overflow otherwise.
 	paceFactor  = 2.5
 	packetBytes = 1200
 	burstLeast  = 2
@@ -100,7 +100,7 @@ func (s *shedding) pause(bytes int) time.Duration {
 		return paceEvery
 	}
 	factor := paceFactor
-	if s.owed() > debtAll {
+	if s.owed() > debtSpares {
 		factor = 1
 	}
 	return max(paceEvery, time.Duration(float64(bytes)*8/(factor*float64(s.bps))*float64(time.Second)))
