@@ -8,6 +8,8 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEVICES    := linux/arm64 linux/arm darwin/arm64 windows/amd64
 GOFILES     = $(shell git ls-files --cached --others --exclude-standard -- '*.go')
 
+ARM_TESTS  := ./media/... ./transport/rtc ./transport/aws ./transport/signaling ./actors ./actors/device
+
 # What the user may set: `make fuzz FUZZTIME=1m`, `make load ARGS="--viewers 20 --rtt 40ms"`.
 FUZZTIME ?= 10s
 ARGS     ?=
@@ -85,6 +87,14 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		echo "$$out" | grep -o 'execs: [0-9]*' | tail -n 1; \
 	done
 
+.PHONY: dist
+dist: ## release archives for linux amd64, arm64 and armv7 in dist/
+	@GO='$(GO)' deploy/dist.sh '$(VERSION)' '$(LDFLAGS)'
+
+.PHONY: test-arm64
+test-arm64: ## run the tests of media, transport and actors as a 64-bit ARM board would, under qemu-user
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m $(ARM_TESTS)
+
 .PHONY: clean
-clean: ## remove what build, run and e2e left
-	rm -rf bin .run bench/e2e/node_modules bench/e2e/out
+clean: ## remove what build, run, dist and e2e left
+	rm -rf bin dist .run bench/e2e/node_modules bench/e2e/out

@@ -309,6 +309,9 @@ func reachable(a *net.TCPAddr) string {
 // Failed receives once when the service cannot go on.
 func (s *Service) Failed() <-chan error { return s.sys.Failed() }
 
+// Ready is nil when the store and the relay answer.
+func (s *Service) Ready(ctx context.Context) error { return s.door.ready(ctx) }
+
 // Mailboxes gives the statistics of the tree.
 func (s *Service) Mailboxes() []actors.MailboxStats { return s.sys.Mailboxes() }
 

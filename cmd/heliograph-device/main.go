@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/cmd/internal/notify"
 	"github.com/heliograph-rtc/heliograph/cmd/internal/settings"
 )
 
@@ -42,6 +43,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	supervisor, err := notify.FromEnvironment(os.Environ(), os.Getpid())
+	if err != nil {
+		return err
+	}
+	defer supervisor.Close()
 	device.UseProcessors(s.Processors)
 	d, err := device.Start(cfg)
 	if err != nil {
@@ -50,11 +56,21 @@ func run() error {
 	if addr := d.AdminAddr(); addr != "" {
 		log.Info("admin door open", zap.String("url", "http://"+addr+"/sessions"))
 	}
-	select {
-	case <-ctx.Done():
-	case err = <-d.Failed():
-	}
+	err = supervisor.Attend(ctx, d.Failed(), func(ctx context.Context) (string, error) { return status(ctx, d) })
 	stopping, release := context.WithTimeout(context.Background(), stopWithin)
 	defer release()
 	return errors.Join(err, d.Stop(stopping))
+}
+
+// status asks the actors, so that it has no answer when they hang.
+func status(ctx context.Context, d *device.Device) (string, error) {
+	session, err := d.Session(ctx)
+	if err != nil {
+		return "", err
+	}
+	census, err := d.Census(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("signaling %s, %d of %d viewers", session.State, len(census.Viewers), census.Limit), nil
 }

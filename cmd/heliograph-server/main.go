@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/cmd/internal/notify"
 	"github.com/heliograph-rtc/heliograph/cmd/internal/settings"
 )
 
@@ -77,6 +78,11 @@ func (o *options) serve(ctx context.Context, stop func(), out io.Writer) error {
 		return err
 	}
 	defer cfg.Log.Sync()
+	supervisor, err := notify.FromEnvironment(os.Environ(), os.Getpid())
+	if err != nil {
+		return err
+	}
+	defer supervisor.Close()
 	starting, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	s, err := service.Start(starting, cfg)
@@ -84,11 +90,7 @@ func (o *options) serve(ctx context.Context, stop func(), out io.Writer) error {
 		return err
 	}
 	announce(out, s)
-	var failed error
-	select {
-	case <-ctx.Done():
-	case failed = <-s.Failed():
-	}
+	failed := supervisor.Attend(ctx, s.Failed(), func(ctx context.Context) (string, error) { return "serving " + s.PublicURL, s.Ready(ctx) })
 	stop() // a second signal ends the process at once
 	stopping, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()

@@ -1,0 +1,117 @@
+// Package notify tells a service manager such as systemd how the program is (sd_notify(3)). Without one
+// every call does nothing.
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// idleEvery is how often the program is asked how it is where nobody watches.
+	idleEvery = 30 * time.Second
+
+	// answerWithin is how long it has to answer.
+	answerWithin = 2 * time.Second
+)
+
+// Supervisor is the way to the service manager that runs the program. It has one user.
+type Supervisor struct {
+	socket   *net.UnixConn // nil: there is none
+	watchdog time.Duration // 0: nobody watches
+}
+
+// FromEnvironment finds the manager that the environment names: NOTIFY_SOCKET, WATCHDOG_USEC and
+// WATCHDOG_PID, which must be this process's when it is set.
+func FromEnvironment(environ []string, pid int) (*Supervisor, error) {
+	env := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	s := &Supervisor{}
+	path := env["NOTIFY_SOCKET"]
+	if path == "" {
+		return s, nil
+	}
+	socket, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Net: "unixgram", Name: path})
+	if err != nil {
+		return nil, fmt.Errorf("reach the service manager at NOTIFY_SOCKET: %w", err)
+	}
+	s.socket = socket
+	if watched := env["WATCHDOG_PID"]; watched != "" && watched != strconv.Itoa(pid) {
+		return s, nil
+	}
+	if text := env["WATCHDOG_USEC"]; text != "" {
+		usec, err := strconv.ParseUint(text, 10, 62)
+		if err != nil || usec == 0 {
+			return nil, errors.Join(fmt.Errorf("WATCHDOG_USEC=%q is no number of microseconds", text), socket.Close())
+		}
+		s.watchdog = time.Duration(usec) * time.Microsecond
+	}
+	return s, nil
+}
+
+// Attend says that the program is up, and goes on saying so for as long as check answers: a program whose
+// parts no longer answer is one that the watchdog shall end. check tells how things are in one line for
+// people. It returns when ctx ends, nil then, or with the error of a program that has failed.
+func (s *Supervisor) Attend(ctx context.Context, failed <-chan error, check func(context.Context) (string, error)) error {
+	s.say("READY=1")
+	defer s.say("STOPPING=1")
+	ticker := time.NewTicker(s.every())
+	defer ticker.Stop()
+	for {
+		s.attest(ctx, check)
+		select {
+		case <-ticker.C:
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// every is a third of the watchdog's time: one answer may be lost.
+func (s *Supervisor) every() time.Duration {
+	if s.watchdog > 0 {
+		return s.watchdog / 3
+	}
+	return idleEvery
+}
+
+func (s *Supervisor) attest(ctx context.Context, check func(context.Context) (string, error)) {
+	if s.socket == nil {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	status, err := check(asking)
+	if err != nil {
+		s.say("STATUS=" + oneLine(err.Error()))
+		return
+	}
+	s.say("WATCHDOG=1", "STATUS="+oneLine(status))
+}
+
+func oneLine(text string) string { return strings.ReplaceAll(text, "\n", " ") }
+
+// Close lets go of the manager.
+func (s *Supervisor) Close() error {
+	if s.socket == nil {
+		return nil
+	}
+	return s.socket.Close()
+}
+
+// say is for a manager that may be gone: then there is nobody to tell.
+func (s *Supervisor) say(lines ...string) {
+	if s.socket != nil {
+		_, _ = s.socket.Write([]byte(strings.Join(lines, "\n")))
+	}
+}
