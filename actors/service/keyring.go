@@ -50,9 +50,6 @@ const thingPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Act
 
 var rolePattern = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
 
-// AliasPattern is what a role alias may be called (kvs-protocol.md 6).
-var AliasPattern = regexp.MustCompile(`^[\w=,@-]{1,128}$`)
-
 // keyring is immutable.
 type keyring struct {
 	account     string
@@ -135,7 +132,7 @@ func (k *keyring) compileRoles(d *keyDocument) error {
 
 // checkAlias does not ask for the role: AWS says that it is missing only to who wants to assume it.
 func checkAlias(name string, e aliasEntry) error {
-	if !AliasPattern.MatchString(name) {
+	if !aws.RoleAliasPattern.MatchString(name) {
 		return errors.New("the name must have 1 to 128 characters of [a-zA-Z0-9_=,@-]")
 	}
 	if s := e.CredentialSeconds; s != 0 && (s < aliasSecondsMin || s > sessionSecondsMax) {

@@ -30,10 +30,10 @@ const (
 // ClientConfig says where the calls go.
 type ClientConfig struct {
 	Region       string
-	ControlPlane string           // URL; empty: AWS's own for the region
-	HTTP         *http.Client     // nil: one of the client's own, 30 s for a request
-	Now          func() time.Time // clock to sign with; nil: this machine's, corrected by the SDK where the endpoint's differs
-	UserAgent    string           // added to what the SDK says of itself; empty: nothing
+	ControlPlane string       // URL; empty: AWS's own for the region
+	HTTP         *http.Client // nil: one of the client's own, 30 s for a request
+	Clock        *Clock       // to sign with; it learns from every answer; nil: one of the client's own
+	UserAgent    string       // added to what the SDK says of itself; empty: nothing
 }
 
 // Client calls the control plane and the signaling REST endpoints of KVS. It is safe for concurrent
@@ -48,15 +48,21 @@ type Client struct {
 
 // NewClient returns a client; nothing is dialed yet.
 func NewClient(cfg ClientConfig) *Client {
-	c := &Client{cfg: cfg, http: cfg.HTTP}
-	if c.http == nil {
-		c.http = &http.Client{Timeout: callTimeout, Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	if cfg.Clock == nil {
+		cfg.Clock = &Clock{}
 	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = &http.Client{Timeout: callTimeout, Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	}
+	heard := *cfg.HTTP
+	heard.Transport = cfg.Clock.Listen(orDefaultTransport(heard.Transport))
+	c := &Client{cfg: cfg, http: &heard}
 	c.retryer = retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts, o.MaxBackoff = attemptsMax, retryDelayMax
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(clockRefused))
 	})
 	opt := kinesisvideo.Options{
-		Region: cfg.Region, HTTPClient: c.http, Retryer: c.retryer, HTTPSignerV4: freshSigner{now: cfg.Now},
+		Region: cfg.Region, HTTPClient: c.http, Retryer: c.retryer, HTTPSignerV4: freshSigner{now: cfg.Clock.Now},
 	}
 	if cfg.ControlPlane != "" {
 		opt.BaseEndpoint = aws.String(strings.TrimSuffix(cfg.ControlPlane, "/"))
@@ -66,6 +72,13 @@ func NewClient(cfg ClientConfig) *Client {
 	}
 	c.control = kinesisvideo.New(opt)
 	return c
+}
+
+func orDefaultTransport(t http.RoundTripper) http.RoundTripper {
+	if t == nil {
+		return http.DefaultTransport
+	}
+	return t
 }
 
 // CloseIdle closes the connections that no call is using.

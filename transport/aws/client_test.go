@@ -180,26 +180,45 @@ func TestWrongSecretIsRefused(t *testing.T) {
 	}
 }
 
-// A clock that is off by hours: with ClientConfig.Now it signs right all the same.
-func TestClientSignsWithTheClockItIsGiven(t *testing.T) {
+// A clock that is off by hours is refused once, and right from then on.
+func TestClientLearnsTheTime(t *testing.T) {
 	s, _ := endpoint(t, map[string]answer{
 		"/deleteSignalingChannel": {200, "", `{}`}, "/v1/get-ice-server-config": {200, "", `{"IceServerList":[{"Ttl":300}]}`},
 	})
-	off := NewClient(ClientConfig{Region: testRegion, ControlPlane: s.URL, HTTP: s.Client(), Now: func() time.Time { return time.Now().Add(-3 * time.Hour) }})
-	var e *Error
-	_, _, err := off.IceServers(t.Context(), testKey, s.URL, testARN, "")
-	if !errors.As(err, &e) || !strings.Contains(e.Message, "Signature expired") {
-		t.Fatal(err)
+	for name, call := range map[string]func(*Client) error{
+		"rest": func(c *Client) error {
+			_, _, err := c.IceServers(t.Context(), testKey, s.URL, testARN, "")
+			return err
+		},
+		"sdk": func(c *Client) error { return c.DeleteChannel(t.Context(), testKey, testARN) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock := &Clock{}
+			clock.Heard(time.Now().Add(-3 * time.Hour))
+			c := NewClient(ClientConfig{Region: testRegion, ControlPlane: s.URL, HTTP: s.Client(), Clock: clock})
+			if err := call(c); err != nil {
+				t.Fatal(err)
+			}
+			if clock.Offset() != 0 {
+				t.Fatalf("the clock is still %v off", clock.Offset())
+			}
+		})
 	}
-	if err := off.DeleteChannel(t.Context(), testKey, testARN); !IsType(err, invalidSignature) {
-		t.Fatal(err)
-	}
-	right := NewClient(ClientConfig{Region: testRegion, ControlPlane: s.URL, HTTP: s.Client(), Now: func() time.Time { return e.Date }})
-	if _, _, err = right.IceServers(t.Context(), testKey, s.URL, testARN, ""); err != nil {
-		t.Error(err)
-	}
-	if err := right.DeleteChannel(t.Context(), testKey, testARN); err != nil {
-		t.Error(err)
+}
+
+func TestClock(t *testing.T) {
+	var c Clock
+	for _, step := range []struct{ off, want time.Duration }{
+		{30 * time.Second, 0}, {-10 * time.Minute, -10 * time.Minute}, {10 * time.Minute, 10 * time.Minute}, {0, 0},
+	} {
+		c.Heard(time.Now().Add(step.off))
+		c.Heard(time.Time{})
+		if got := c.Offset(); (got - step.want).Abs() > time.Second {
+			t.Errorf("a service %v ahead: offset %v", step.off, got)
+		}
+		if d := c.Now().Sub(time.Now().Add(step.want)).Abs(); d > time.Second {
+			t.Errorf("now is %v off", d)
+		}
 	}
 }
 

@@ -98,11 +98,7 @@ func (c *Client) postOnce(ctx context.Context, creds messages.Credentials, url s
 	if c.cfg.UserAgent != "" {
 		r.Header.Set("User-Agent", c.cfg.UserAgent)
 	}
-	now := time.Now()
-	if c.cfg.Now != nil {
-		now = c.cfg.Now()
-	}
-	if err := Sign(ctx, r, body, creds, c.cfg.Region, now); err != nil {
+	if err := Sign(ctx, r, body, creds, c.cfg.Region, c.cfg.Clock.Now()); err != nil {
 		return err
 	}
 	resp, err := c.http.Do(r)
