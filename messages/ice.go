@@ -60,3 +60,8 @@ type Candidate struct {
 	SDPMLineIndex    *uint16 `json:"sdpMLineIndex,omitempty"`
 	UsernameFragment *string `json:"usernameFragment,omitempty"`
 }
+
+// NetworkChanged tells that the machine has other addresses than before.
+//
+// Path: gatherer -> session
+type NetworkChanged struct{ Addresses []netip.Addr }

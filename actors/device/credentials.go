@@ -18,6 +18,7 @@ type credentials struct {
 	edges    *actors.Edges
 	current  *messages.Credentials
 	fetching bool
+	refresh  *actors.Timer
 	failures int
 }
 
@@ -44,8 +45,8 @@ func (c *credentials) Receive(ctx actor.Context) {
 
 func (c *credentials) onWanted(ctx actor.Context, msg *messages.CredentialsWanted) {
 	switch {
-	case c.current != nil && msg.Rejected == c.current.AccessKeyID && c.current.SessionToken != "":
-		c.fetch() // an expired or revoked session: a newer one may exist
+	case c.current != nil && msg.Rejected == c.current.AccessKeyID:
+		c.fetch() // expired or revoked: a newer set may exist, even of keys in a file
 	case c.current != nil:
 		ctx.Respond(c.current)
 	}
@@ -56,6 +57,7 @@ func (c *credentials) fetch() {
 		return
 	}
 	c.fetching = true
+	c.refresh.Stop()
 	c.edges.Open("retrieve credentials", func(e *actors.Edge) error {
 		began := time.Now()
 		set, err := c.cfg.Credentials.Retrieve(e.Context())
@@ -74,7 +76,7 @@ func (c *credentials) onRetrieved(ctx actor.Context, msg *retrieved) {
 	ctx.Send(c.sys.PID(pathSession), c.current)
 	ctx.Send(c.sys.PID(pathGatherer), c.current)
 	if !msg.set.Expires.IsZero() {
-		c.edges.After(refreshIn(time.Until(msg.set.Expires)), &refreshDue{})
+		c.refresh = c.edges.After(c.refreshIn(msg.set.Expires.Sub(c.aws.Clock().Now())), &refreshDue{})
 	}
 }
 
@@ -85,16 +87,23 @@ func (c *credentials) onFetchEnded(msg *actors.EdgeEnded) {
 	c.fetching = false
 	c.failures++
 	c.sys.Log().Warn("retrieve credentials failed, will try again", zap.Error(msg.Err), zap.Int("failures", c.failures))
-	c.edges.After(backOff(c.failures), &refreshDue{})
+	c.refresh = c.edges.After(c.backOff(c.failures), &refreshDue{})
 }
 
 type retrieved struct{ set messages.Credentials }
 type refreshDue struct{}
 
-// refreshIn is how long to wait until what lives this long is fetched anew: 30 s before its end, as
-// the C clients do, but never in its first half.
-func refreshIn(life time.Duration) time.Duration {
-	return max(life-30*time.Second, life/2, time.Second)
+// The margin of what expires: 30 s before its end, as the C clients do, and up to a tenth of its life or a
+// minute sooner, so that a fleet that started together does not ask together.
+const (
+	refreshMargin = 30 * time.Second
+	refreshSpread = time.Minute
+)
+
+// refreshIn is how long to wait until what lives this long is fetched anew, never in its first half.
+func (p *parts) refreshIn(life time.Duration) time.Duration {
+	early := refreshMargin + p.jitter(min(refreshSpread, life/10))
+	return max(life-early, life/2, time.Second)
 }
 
 // The bounds of every back-off, those of the C SDK (kvs-protocol.md 1.5).
@@ -105,8 +114,18 @@ const (
 
 // backOff is how long to wait after so many failures in a row: doubling, capped, and jittered over
 // its upper half, so that a fleet does not come back in step.
-func backOff(failures int) time.Duration {
-	d := backOffMin << min(failures-1, 10)
-	d = min(d, backOffMax)
-	return d/2 + rand.N(d/2)
+func (p *parts) backOff(failures int) time.Duration {
+	d := min(backOffMin<<min(failures-1, 10), backOffMax)
+	return d/2 + p.jitter(d/2)
+}
+
+// jitter is a random time below d.
+func (p *parts) jitter(d time.Duration) time.Duration {
+	switch {
+	case d <= 0:
+		return 0
+	case p.cfg.jitter != nil:
+		return p.cfg.jitter(d)
+	}
+	return rand.N(d)
 }

@@ -79,13 +79,30 @@ func TestRejectedSessionCredentialsAreFetchedAnew(t *testing.T) {
 }
 
 func TestBackOffIsCappedAndJittered(t *testing.T) {
+	random := &parts{}
 	for failures := 1; failures < 100; failures++ {
-		d := backOff(failures)
+		d := random.backOff(failures)
 		if d < backOffMin/2 || d > backOffMax {
 			t.Fatalf("after %d failures: %v", failures, d)
 		}
 	}
-	if backOff(50) < backOffMax/2 {
+	if random.backOff(50) < backOffMax/2 {
 		t.Fatal("the cap is not reached")
+	}
+}
+
+func TestRefreshIsAheadOfExpiryAndJittered(t *testing.T) {
+	most := func(d time.Duration) time.Duration { return d }
+	least := func(time.Duration) time.Duration { return 0 }
+	for life, want := range map[time.Duration][2]time.Duration{
+		time.Hour:        {58*time.Minute + 30*time.Second, 59*time.Minute + 30*time.Second},
+		5 * time.Minute:  {4 * time.Minute, 4*time.Minute + 30*time.Second},
+		40 * time.Second: {20 * time.Second, 20 * time.Second},
+		-time.Hour:       {time.Second, time.Second},
+	} {
+		early, late := (&parts{cfg: Config{jitter: most}}).refreshIn(life), (&parts{cfg: Config{jitter: least}}).refreshIn(life)
+		if early != want[0] || late != want[1] {
+			t.Errorf("a life of %v: between %v and %v, want %v", life, early, late, want)
+		}
 	}
 }

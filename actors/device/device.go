@@ -18,6 +18,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -27,6 +28,7 @@ import (
 	"github.com/heliograph-rtc/heliograph/actors"
 	"github.com/heliograph-rtc/heliograph/media"
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/addresses"
 	"github.com/heliograph-rtc/heliograph/transport/admin"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 	"github.com/heliograph-rtc/heliograph/transport/rtc"
@@ -54,11 +56,14 @@ type Config struct {
 	RootCAs      *x509.CertPool                       // trusted roots of all TLS; nil: the system's
 	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
 	Credentials  aws.Provider                         // required
+	Clock        *aws.Clock                           // the service's, which the provider may learn, too; nil: one of the device's own
 	ClientID     string                               // as GetIceServerConfig tells it; default ProducerMaster
 
 	Source     media.Source // required
 	ViewersMax int          // default 10
 
+	// WatchAddresses calls back with the machine's addresses whenever they change; nil: addresses.Watch.
+	WatchAddresses  func(ctx context.Context, changed func([]netip.Addr) error) error
 	ListenUDP       string // address of the shared UDP socket; default ":0"
 	IncludeLoopback bool   // gather loopback candidates too
 	RelayOnly       bool   // offer relay candidates alone
@@ -70,6 +75,8 @@ type Config struct {
 	AdminListen  string    // address of the loopback admin door; empty: none
 	PrintMetrics io.Writer // every viewer's setup phases are printed here as a table; nil: not
 	Log          *zap.Logger
+
+	jitter func(time.Duration) time.Duration // a time below the given one; nil: random
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -81,6 +88,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.ViewersMax == 0 {
 		c.ViewersMax = viewersMaxDefault
+	}
+	if c.WatchAddresses == nil {
+		c.WatchAddresses = addresses.Watch
 	}
 	if c.ListenUDP == "" {
 		c.ListenUDP = ":0"
@@ -127,7 +137,7 @@ func Start(cfg Config) (*Device, error) {
 	parts := &parts{
 		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys, engine),
 		aws: aws.NewClient(aws.ClientConfig{
-			Region: cfg.Region, ControlPlane: cfg.ControlPlane,
+			Region: cfg.Region, ControlPlane: cfg.ControlPlane, Clock: cfg.Clock,
 			HTTP: &http.Client{Transport: httpTransport, Timeout: restTimeout},
 		}),
 	}

@@ -108,5 +108,5 @@ func (n *encoder) onEstimate(msg *messages.ViewerEstimate) {
 func (n *encoder) onSourceEnded(msg *actors.EdgeEnded) {
 	n.failures++
 	n.sys.Log().Warn("source ended, will start it again", zap.String("source", n.cfg.Source.Name()), zap.Error(msg.Err), zap.Int("failures", n.failures))
-	n.edges.After(backOff(n.failures), &refreshDue{})
+	n.edges.After(n.backOff(n.failures), &refreshDue{})
 }

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +19,8 @@ import (
 // session: viewers come first so that an offer that session lets in afterwards finds them there.
 // When a fetch fails it publishes STUN alone with the error, so that nobody waits, and tries again.
 // It also keeps known how the shared sockets are seen from outside, so that no viewer has to wait for
-// a STUN server, and a spare peer ready, so that none has to wait for a TURN server.
+// a STUN server, and a spare peer ready, so that none has to wait for a TURN server. When the machine gets
+// other addresses it finds out anew, and tells the session.
 type gatherer struct {
 	*parts
 	edges    *actors.Edges
@@ -33,7 +35,8 @@ type gatherer struct {
 	again     *actors.Timer
 	reflexive messages.ReflexiveAddresses // as published
 
-	spare *actors.Edge // keeps it
+	spare    *actors.Edge // keeps it
+	watching *actors.Edge // the addresses
 }
 
 // reflexiveEvery keeps a NAT's binding, which may live no longer than 30 s (RFC 4787 4.3 has 2 min; many
@@ -67,12 +70,26 @@ func (g *gatherer) Receive(ctx actor.Context) {
 		g.onFoundReflexive(ctx, msg)
 	case *reflexiveDue:
 		g.reflect()
+	case *addressesChanged:
+		g.onAddressesChanged(ctx, msg)
 	}
 }
 
 func (g *gatherer) onStarted(ctx actor.Context) {
 	g.edges = actors.NewEdges(g.sys, ctx)
 	g.edges.After(askAfter, &askDue{})
+	watch := g.cfg.WatchAddresses
+	g.watching = g.edges.Open("watch network addresses", func(e *actors.Edge) error {
+		return watch(e.Context(), func(now []netip.Addr) error { return e.Post(&addressesChanged{now}) })
+	})
+}
+
+// onAddressesChanged: what was known of the old addresses is worth nothing.
+func (g *gatherer) onAddressesChanged(ctx actor.Context, msg *addressesChanged) {
+	g.sys.Log().Info("the network addresses have changed", zap.Int("addresses", len(msg.now)))
+	ctx.Send(g.sys.PID(pathSession), &messages.NetworkChanged{Addresses: msg.now})
+	g.reflect()
+	g.keepSpare()
 }
 
 func (g *gatherer) onAskDue(ctx actor.Context) {
@@ -132,7 +149,7 @@ func (g *gatherer) onFetched(ctx actor.Context, msg *fetchedServers) {
 	g.publish(ctx, &messages.IceServers{
 		Servers: append(g.stun(msg.servers), msg.servers...), Expires: time.Now().Add(msg.ttl), Took: msg.took,
 	})
-	g.refreshAfter(refreshIn(msg.ttl))
+	g.refreshAfter(g.refreshIn(msg.ttl))
 }
 
 func (g *gatherer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
@@ -140,6 +157,9 @@ func (g *gatherer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 	case g.asking:
 		g.asking = nil
 		g.again = g.edges.After(reflexiveEvery, &reflexiveDue{})
+		return
+	case g.watching:
+		g.sys.Log().Warn("changes of the network are found out by time-outs alone", zap.Error(msg.Err))
 		return
 	case g.spare:
 		g.spare = nil
@@ -155,7 +175,7 @@ func (g *gatherer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 	if g.current == nil || time.Now().After(g.current.Expires) {
 		g.publish(ctx, &messages.IceServers{Servers: g.stun(nil), Err: msg.Err})
 	}
-	g.refreshAfter(backOff(g.failures))
+	g.refreshAfter(g.backOff(g.failures))
 }
 
 func (g *gatherer) publish(ctx actor.Context, set *messages.IceServers) {
@@ -230,6 +250,8 @@ func (g *gatherer) stun(turn []messages.IceServer) []messages.IceServer {
 type foundReflexive struct{ messages.ReflexiveAddresses }
 
 type reflexiveDue struct{}
+
+type addressesChanged struct{ now []netip.Addr }
 
 type fetchedServers struct {
 	servers []messages.IceServer

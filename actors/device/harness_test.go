@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/transport/aws"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,7 +53,13 @@ func newStage(t *testing.T, cfg Config, name string, make func(*parts) actor.Act
 	t.Helper()
 	log := zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	s := &stage{sys: actors.NewSystem("device", log), inbox: map[string]chan any{}}
-	s.common = &parts{cfg: cfg, sys: s.sys}
+	if cfg.jitter == nil {
+		cfg.jitter = func(time.Duration) time.Duration { return 0 }
+	}
+	if cfg.WatchAddresses == nil { // a socket that never tells anything would stop virtual time
+		cfg.WatchAddresses = func(ctx context.Context, _ func([]netip.Addr) error) error { <-ctx.Done(); return ctx.Err() }
+	}
+	s.common = &parts{cfg: cfg, sys: s.sys, aws: aws.NewClient(aws.ClientConfig{Region: "us-west-2"})}
 	s.common.metrics = newMetrics(s.sys, nil)
 	specs := []actors.Spec{}
 	for _, other := range probes {

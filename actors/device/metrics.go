@@ -19,6 +19,8 @@ type metrics struct {
 	viewers          prometheus.Gauge
 	viewersRefused   prometheus.Counter
 	reconnects       prometheus.Counter
+	replaced         prometheus.Counter
+	failures         *prometheus.CounterVec
 	messagesBad      prometheus.Counter
 	refusedByService prometheus.Counter
 	outboxFull       prometheus.Counter
@@ -47,9 +49,13 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "kvs", Name: "session_state", Help: "1 for the state the signaling session is in.",
 		}, []string{"state"}),
-		viewers:          prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: "viewers", Help: "Viewers that have a slot."}),
-		viewersRefused:   counter("viewers_refused_total", "Offers refused because all slots were taken."),
-		reconnects:       counter("session_reconnects_total", "Times the signaling session was lost."),
+		viewers:        prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: "viewers", Help: "Viewers that have a slot."}),
+		viewersRefused: counter("viewers_refused_total", "Offers refused because all slots were taken."),
+		reconnects:     counter("session_reconnects_total", "Times the signaling session was lost."),
+		replaced:       counter("session_replaced_total", "Signaling sockets replaced before the old one was given up."),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "kvs", Name: "session_failures_total", Help: "Failures of the signaling session by what they mean.",
+		}, []string{"class"}),
 		messagesBad:      counter("signaling_messages_bad_total", "Signaling messages that could not be understood."),
 		refusedByService: counter("signaling_messages_refused_total", "Messages that the service refused for good."),
 		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
@@ -66,9 +72,12 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
 		}),
 	}
-	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.messagesBad, m.refusedByService,
+	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, f := range failureClasses {
+		m.failures.WithLabelValues(f.class)
+	}
 	m.sessionState(stateIdle)
 	return m
 }

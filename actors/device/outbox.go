@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/heliograph-rtc/heliograph/actors"
 	"github.com/heliograph-rtc/heliograph/transport/signaling"
 )
 
@@ -23,8 +24,8 @@ type outbox struct {
 
 	answerPace    *rate.Limiter // nil: not paced
 	candidatePace *rate.Limiter
-	writing       bool // one message is with the writing edge
-	timer         bool // a pumpDue is on its way
+	writer        *actors.Edge // has a message; nil: none is being written
+	timer         bool         // a pumpDue is on its way
 }
 
 // outgoing is a message with the number of times it was sent.
@@ -126,7 +127,7 @@ func (o *outbox) take(queue *[]*outgoing, i int) *outgoing {
 
 // sent remembers a message that went out.
 func (o *outbox) sent(out *outgoing) {
-	o.inFlight = nil
+	o.inFlight, o.writer = nil, nil
 	if len(o.recent) == outboxRecentMax {
 		o.recent = slices.Delete(o.recent, 0, 1)
 	}
@@ -135,7 +136,7 @@ func (o *outbox) sent(out *outgoing) {
 
 // recall puts back what was being written when the socket was lost.
 func (o *outbox) recall() {
-	o.writing = false
+	o.writer = nil
 	if o.inFlight == nil {
 		return
 	}

@@ -19,7 +19,8 @@ import (
 //
 // States: idle (no credentials yet) -> describing -> connecting -> open -> backing off -> describing.
 // An open socket is read only once the gatherer has settled the ICE servers: until then TCP holds
-// the offers back, and no offer is answered without relay candidates.
+// the offers back, and no offer is answered without relay candidates. An open socket that is to end, at
+// the service's word or at its age, is replaced before it is left.
 type session struct {
 	*parts
 	edges *actors.Edges
@@ -28,13 +29,16 @@ type session struct {
 
 	creds    *messages.Credentials
 	channel  aws.Channel
-	settled  bool              // the gatherer has answered the last ChannelReady
-	setup    messages.Phases   // phases so far, given to each offer
-	client   *signaling.Client // nil unless open
-	working  []*actors.Edge    // the edges of the current state, cancelled when it is left
-	outbox   *outbox           // survives a reconnect: an answer goes out on the next socket
-	failures int               // attempts in a row that did not come to a lasting socket
-	openedAt time.Time         // when the socket opened
+	settled  bool            // the gatherer has answered the last ChannelReady
+	setup    messages.Phases // phases so far, given to each offer
+	wss      string          // the endpoint
+	socket   *socket         // nil unless open
+	leaving  *socket         // the one before, still read for a while; nil: none
+	working  *actors.Edge    // of describing and connecting, or what dials the open socket's successor
+	timer    *actors.Timer   // of backing off, or until the successor is dialled
+	outbox   *outbox         // survives a reconnect: an answer goes out on the next socket
+	failures int             // attempts in a row that did not come to a lasting socket
+	lastFail failure
 	status   messages.SessionStatus
 }
 
@@ -47,8 +51,19 @@ const (
 	stateBackingOff = "backing off"
 )
 
-// lastingAfter is how long a socket must have lived for its end to be no failure.
-const lastingAfter = 10 * time.Second
+const (
+	// lastingAfter is how long a socket must have lived for its end to be no failure.
+	lastingAfter = 10 * time.Second
+
+	// socketLife is when a socket is replaced: the service ends it after an hour (kvs-protocol.md 3.8),
+	// with an offer on its way perhaps. Up to a minute less, so that a fleet does not do it together.
+	socketLife       = 58 * time.Minute
+	socketLifeSpread = time.Minute
+
+	// leavingFor is how long a socket is read after its successor has opened: the grace after a
+	// GO_AWAY is a minute (kvs-protocol.md 3.8).
+	leavingFor = 10 * time.Second
+)
 
 func newSession(p *parts) *session {
 	return &session{parts: p, state: stateIdle, since: time.Now(), setup: messages.Phases{}, outbox: newOutbox(!p.cfg.NoPacing)}
@@ -69,6 +84,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.onAnswer(msg)
 	case *messages.LocalCandidate:
 		s.onLocalCandidate(msg)
+	case *messages.NetworkChanged:
+		s.onNetworkChanged(msg)
 	case *messages.SessionStatusWanted:
 		s.onStatusWanted(ctx)
 	case *askDue:
@@ -87,6 +104,10 @@ func (s *session) Receive(ctx actor.Context) {
 		s.onPumpDue()
 	case *retryDue:
 		s.describe()
+	case *replaceDue:
+		s.replace("")
+	case *leftDue:
+		s.onLeftDue(msg)
 	case *actors.EdgeEnded:
 		s.onEdgeEnded(ctx, msg)
 	}
@@ -112,7 +133,7 @@ func (s *session) onAskDue(ctx actor.Context) {
 func (s *session) onCredentials(msg *messages.Credentials) {
 	s.creds = msg
 	s.setup = s.setup.With(messages.PhaseGetCredentials, msg.Took)
-	if s.state == stateIdle {
+	if s.state == stateIdle || s.state == stateBackingOff && s.lastFail == failedCredentials {
 		s.describe()
 	}
 }
@@ -122,16 +143,17 @@ func (s *session) onIceServers(msg *messages.IceServers) {
 		s.setup = s.setup.With(messages.PhaseGetIceServers, msg.Took)
 	}
 	if !s.settled && s.state == stateOpen {
-		s.read()
+		s.read(s.socket)
 	}
 	s.settled = true
 }
 
 // describe is the state in which the channel and its endpoints are looked up.
 func (s *session) describe() {
+	s.timer.Stop()
 	s.enter(stateDescribing)
 	creds := *s.creds
-	s.open("describe channel", func(e *actors.Edge) error {
+	s.working = s.edges.Open("describe channel", func(e *actors.Edge) error {
 		d, err := describeChannel(e.Context(), s.parts, creds)
 		if err != nil {
 			return err
@@ -147,14 +169,15 @@ func (s *session) onDescribed(ctx actor.Context, msg *described) {
 	s.metrics.phase(messages.PhaseGetEndpoints, msg.endpointsTook)
 	s.settled = false
 	ctx.Send(s.sys.PID(pathGatherer), &messages.ChannelReady{ChannelARN: msg.channel.ARN, Region: s.cfg.Region, HTTPSEndpoint: msg.https})
-	s.connect(msg.wss)
+	s.wss = msg.wss
+	s.enter(stateConnecting)
+	s.dial()
 }
 
-// connect is the state in which the websocket is dialled, while the gatherer fetches ICE servers.
-func (s *session) connect(endpoint string) {
-	s.enter(stateConnecting)
-	arn, creds := s.channel.ARN, *s.creds
-	s.open("connect websocket", func(e *actors.Edge) error {
+// dial opens a websocket, while the gatherer fetches ICE servers or the socket before goes on.
+func (s *session) dial() {
+	endpoint, arn, creds := s.wss, s.channel.ARN, *s.creds
+	s.working = s.edges.Open("connect websocket", func(e *actors.Edge) error {
 		c, err := connectMaster(e.Context(), s.parts, creds, endpoint, arn)
 		if err != nil {
 			return err
@@ -167,23 +190,28 @@ func (s *session) connect(endpoint string) {
 }
 
 func (s *session) onConnected(msg *connected) {
-	s.enter(stateOpen)
-	s.client, s.openedAt = msg.client, time.Now()
+	s.working = nil
+	if s.state == stateOpen {
+		s.retire()
+	} else {
+		s.enter(stateOpen)
+	}
+	s.socket = &socket{client: msg.client, opened: time.Now()}
 	s.setup = s.setup.With(messages.PhaseConnectWebsocket, msg.took)
 	s.metrics.phase(messages.PhaseConnectWebsocket, msg.took)
 	s.sys.Log().Info("signaling session open", zap.String("channel", s.cfg.Channel), zap.Duration("connect_websocket", msg.took))
+	s.timer = s.edges.After(socketLife-s.jitter(socketLifeSpread), &replaceDue{})
 	if s.settled {
-		s.read()
+		s.read(s.socket)
 	}
-	s.outbox.writing = false
 	s.pump()
 }
 
-// read runs the reading edge of the open socket: one message at a time is posted and waited for, so
-// that the mailbox is the queue and TCP the back-pressure, and nothing is refused by a full lane.
-func (s *session) read() {
-	client := s.client
-	s.open("read websocket", func(e *actors.Edge) error {
+// read runs the reading edge of a socket: one message at a time is posted and waited for, so that the
+// mailbox is the queue and TCP the back-pressure, and nothing is refused by a full lane.
+func (s *session) read(from *socket) {
+	client := from.client
+	from.reader = s.edges.Open("read websocket", func(e *actors.Edge) error {
 		for {
 			in, err := client.Read(e.Context())
 			var format *signaling.FormatError
@@ -209,7 +237,7 @@ func (s *session) onInbound(ctx actor.Context, msg *signaling.Inbound) {
 	case signaling.StatusResponse:
 		s.onStatusResponse(msg)
 	case signaling.GoAway:
-		s.retry(errors.New("service asked to go away"), 0)
+		s.replace("the service asked to go away")
 	case signaling.ReconnectICEServer:
 		ctx.Send(s.sys.PID(pathGatherer), &messages.IceServersWanted{Refresh: true})
 	default:
@@ -286,7 +314,7 @@ func (s *session) put(out signaling.Outbound) {
 // pump gives the outbox's next message to a writing edge, one at a time; when the pace forbids it, a
 // timer comes back to it.
 func (s *session) pump() {
-	if s.state != stateOpen || s.outbox.writing {
+	if s.state != stateOpen || s.outbox.writer != nil {
 		return
 	}
 	out, wait := s.outbox.next(time.Now())
@@ -305,18 +333,17 @@ func (s *session) onPumpDue() {
 }
 
 func (s *session) write(out *outgoing) {
-	s.outbox.writing = true
-	client := s.client
-	s.open("write websocket", func(e *actors.Edge) error {
+	client := s.socket.client
+	s.socket.writer = s.edges.Open("write websocket", func(e *actors.Edge) error {
 		if err := client.Write(e.Context(), out.Outbound); err != nil {
 			return err
 		}
 		return e.Post(&sent{out})
 	})
+	s.outbox.writer = s.socket.writer
 }
 
 func (s *session) onSent(msg *sent) {
-	s.outbox.writing = false
 	s.outbox.sent(msg.out)
 	if msg.out.Action == signaling.SDPAnswer {
 		s.status.AnswersSent++

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -22,27 +25,79 @@ func (s *session) enter(state string) {
 	s.metrics.sessionState(state)
 }
 
-// open starts an edge that belongs to the current state.
-func (s *session) open(name string, run func(*actors.Edge) error) {
-	s.working = append(s.working, s.edges.Open(name, run))
+// socket is an open websocket with the edges that work on it.
+type socket struct {
+	client *signaling.Client
+	opened time.Time
+	reader *actors.Edge // nil: not yet
+	writer *actors.Edge // nil before the first message; the last one may have ended
 }
 
-// leave ends what the current state had going: its edges say nothing any more, its socket is closed.
-func (s *session) leave() {
-	for _, edge := range s.working {
-		edge.Cancel()
-	}
-	s.working = nil
-	if s.client == nil {
+func (s *socket) has(edge *actors.Edge) bool {
+	return s != nil && (edge == s.reader || edge == s.writer)
+}
+
+// replace dials the open socket's successor. Nothing is lost meanwhile: the old one is read and written
+// until the new one is there, and read a little longer.
+func (s *session) replace(reason string) {
+	if s.state != stateOpen || s.working != nil {
 		return
 	}
-	client := s.client
-	s.client = nil
-	s.outbox.recall()
+	if reason != "" {
+		s.sys.Log().Info("signaling socket will be replaced", zap.String("reason", reason))
+	}
+	s.timer.Stop()
+	s.dial()
+}
+
+// retire makes the open socket the one that is left.
+func (s *session) retire() {
+	s.status.Replaced++
+	s.metrics.replaced.Inc()
+	s.timer.Stop()
+	s.shut(s.leaving)
+	s.leaving = s.socket
+	s.edges.After(leavingFor, &leftDue{s.leaving})
+}
+
+func (s *session) onLeftDue(msg *leftDue) {
+	if msg.socket == s.leaving {
+		s.shut(s.leaving)
+		s.leaving = nil
+	}
+}
+
+// shut ends a socket: its edges say nothing any more. What was being written on it goes out on the next.
+func (s *session) shut(old *socket) {
+	if old == nil {
+		return
+	}
+	if old.reader != nil {
+		old.reader.Cancel()
+	}
+	if old.writer != nil {
+		old.writer.Cancel()
+		if s.outbox.writer == old.writer {
+			s.outbox.recall()
+		}
+	}
+	client := old.client
 	s.edges.Open("close websocket", func(*actors.Edge) error {
 		_ = client.Close() // the socket is given up either way
 		return nil
 	})
+}
+
+// leave ends what the current state had going.
+func (s *session) leave() {
+	s.timer.Stop()
+	if s.working != nil {
+		s.working.Cancel()
+		s.working = nil
+	}
+	s.shut(s.leaving)
+	s.shut(s.socket)
+	s.leaving, s.socket = nil, nil
 }
 
 // retry leaves the current state and comes back to describing after a wait.
@@ -51,57 +106,97 @@ func (s *session) retry(reason error, wait time.Duration) {
 	s.enter(stateBackingOff)
 	s.status.LastError = reason.Error()
 	s.status.Reconnects++
-	s.edges.After(wait, &retryDue{})
+	s.timer = s.edges.After(wait, &retryDue{})
 }
 
-// onEdgeEnded: an edge that ends without an error has posted its result. Any other end leads to
-// backing off; a refusal of the credentials asks for newer ones meanwhile.
+// onEdgeEnded: an edge that ends without an error has posted its result. Any other end of an edge of the
+// current state leads to backing off; the end of a socket that is being left was to be expected.
 func (s *session) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
-	if msg.Err == nil {
-		s.forget(msg.Edge)
-		return
+	dialling := msg.Edge == s.working
+	if dialling {
+		s.working = nil
 	}
-	if s.state == stateOpen && time.Since(s.openedAt) > lastingAfter {
-		s.failures = 0
+	switch {
+	case msg.Err == nil:
+	case s.leaving.has(msg.Edge):
+		s.shut(s.leaving)
+		s.leaving = nil
+		s.pump()
+	case s.state == stateOpen && dialling:
+		s.onNoSuccessor(ctx, msg.Err)
+	case s.state == stateOpen && s.working != nil:
+		// The successor is being dialled already: the session is where it connects.
+		s.noteFailure(ctx, msg.Edge.Name(), msg.Err)
+		s.shut(s.socket)
+		s.socket = nil
+		s.enter(stateConnecting)
+	default:
+		if s.state == stateOpen && time.Since(s.socket.opened) > lastingAfter {
+			s.failures = 0
+		}
+		err, wait := s.noteFailure(ctx, msg.Edge.Name(), msg.Err)
+		s.retry(err, wait)
 	}
-	s.failures++
-	err := fmt.Errorf("%s: %w", msg.Edge.Name(), msg.Err)
-	if refused(msg.Err) {
+}
+
+// onNoSuccessor: the open socket goes on while its successor cannot be had.
+func (s *session) onNoSuccessor(ctx actor.Context, cause error) {
+	_, wait := s.noteFailure(ctx, "replace websocket", cause)
+	s.timer = s.edges.After(wait, &replaceDue{})
+}
+
+// noteFailure counts a failure and says how long to wait before the next try. A refusal of the
+// credentials asks for newer ones meanwhile.
+func (s *session) noteFailure(ctx actor.Context, doing string, cause error) (error, time.Duration) {
+	err := fmt.Errorf("%s: %w", doing, cause)
+	what := classify(cause)
+	var handshake *signaling.HandshakeError
+	if errors.As(cause, &handshake) {
+		s.aws.Clock().Heard(handshake.Date) // the REST calls' answers have been heard already
+	}
+	if what == failedCredentials {
 		ctx.Request(s.sys.PID(pathCredentials), &messages.CredentialsWanted{Rejected: s.creds.AccessKeyID})
 	}
-	wait := backOff(s.failures)
-	s.sys.Log().Warn("signaling session lost, will reconnect", zap.Error(err), zap.Duration("in", wait), zap.Int("failures", s.failures))
+	s.failures++
+	s.lastFail = what
+	wait := s.backOff(s.failures)
+	if wait < what.least {
+		wait = what.least + s.jitter(what.least)
+	}
 	s.metrics.reconnects.Inc()
-	s.retry(err, wait)
+	s.metrics.failures.WithLabelValues(what.class).Inc()
+	s.sys.Log().Warn("signaling failed, will try again", zap.Error(err), zap.String("class", what.class), zap.String("remedy", what.remedy),
+		zap.Duration("in", wait), zap.Int("failures", s.failures))
+	return err, wait
 }
 
-func (s *session) forget(edge *actors.Edge) {
-	for i, e := range s.working {
-		if e == edge {
-			s.working = append(s.working[:i], s.working[i+1:]...)
-			return
-		}
+// onNetworkChanged: a socket of an address that is gone is dead, though nothing has told yet; and where
+// there was no way to the service there may be one now.
+func (s *session) onNetworkChanged(msg *messages.NetworkChanged) {
+	switch {
+	case s.state == stateOpen && !slices.Contains(msg.Addresses, localAddress(s.socket.client)):
+		s.sys.Log().Info("the signaling socket's address is gone, connecting anew")
+		s.metrics.reconnects.Inc()
+		s.retry(errors.New("the network has changed"), 0)
+	case s.state == stateBackingOff || s.state == stateConnecting || s.state == stateDescribing:
+		s.leave()
+		s.describe()
 	}
+}
+
+func localAddress(c *signaling.Client) netip.Addr {
+	if addr, ok := c.LocalAddr().(*net.TCPAddr); ok {
+		return addr.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
 
 func (s *session) onStatusWanted(ctx actor.Context) {
 	status := s.status
 	status.State, status.Since = s.state, s.since
 	status.Channel, status.ChannelARN = s.cfg.Channel, s.channel.ARN
+	status.ClockOffset = s.aws.Clock().Offset().Seconds()
 	ctx.Respond(&status)
-}
-
-// refused tells whether the service did not accept the credentials.
-func refused(err error) bool {
-	var rest *aws.Error
-	var handshake *signaling.HandshakeError
-	switch {
-	case errors.As(err, &rest):
-		return rest.Status == 401 || rest.Status == 403
-	case errors.As(err, &handshake):
-		return handshake.Status == 401 || handshake.Status == 403
-	}
-	return false
 }
 
 // describeChannel looks the channel up, creates it when it is not there, and asks for its endpoints.
@@ -137,7 +232,7 @@ func describeChannel(ctx context.Context, p *parts, creds messages.Credentials) 
 // connectMaster dials the signaling websocket as the channel's master.
 func connectMaster(ctx context.Context, p *parts, creds messages.Credentials, endpoint, arn string) (*connected, error) {
 	began := time.Now()
-	url, err := aws.PresignWebSocket(ctx, endpoint, arn, "", creds, p.cfg.Region, time.Now())
+	url, err := aws.PresignWebSocket(ctx, endpoint, arn, "", creds, p.cfg.Region, p.aws.Clock().Now())
 	if err != nil {
 		return nil, err
 	}
@@ -163,3 +258,5 @@ type badInbound struct{ err error }
 type sent struct{ out *outgoing }
 type pumpDue struct{}
 type retryDue struct{}
+type replaceDue struct{}
+type leftDue struct{ socket *socket }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,12 @@ type config struct {
 	CAFile   string `flag:"ca-file" env:"AWS_KVS_CACERT_PATH,AWS_CA_CERT_PATH" default:"" help:"PEM file of the roots to trust; empty: the system's"`
 	Profile  string `flag:"profile" env:"AWS_PROFILE" default:"" help:"profile of the shared AWS configuration"`
 
+	IoTEndpoint  string `flag:"iot-endpoint" env:"AWS_IOT_CORE_CREDENTIAL_ENDPOINT,AWS_CREDENTIALS_ENDPOINT" default:"" help:"host of the IoT credentials provider; set, the device's certificate is what it has instead of keys" group:"Credentials by certificate (AWS IoT)"`
+	IoTRoleAlias string `flag:"iot-role-alias" env:"AWS_IOT_CORE_ROLE_ALIAS,AWS_IOT_THING_ROLE_ALIAS" default:"" help:"role alias to ask for"`
+	IoTThing     string `flag:"iot-thing" env:"AWS_IOT_CORE_THING_NAME,AWS_IOT_THING_NAME" default:"" help:"thing name; the channel has it too where none is named"`
+	IoTCert      string `flag:"iot-cert" env:"AWS_IOT_CORE_CERT,AWS_IOT_THING_CERT_PATH" default:"" help:"PEM file of the device's certificate"`
+	IoTKey       string `flag:"iot-key" env:"AWS_IOT_CORE_PRIVATE_KEY,AWS_IOT_THING_PRIVATE_KEY_PATH" default:"" help:"PEM file of its private key"`
+
 	Source     string `flag:"source" env:"HELIOGRAPH_SOURCE" default:"sample" help:"where the stream comes from: sample" group:"Media"`
 	ViewersMax int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
@@ -43,6 +50,9 @@ type config struct {
 
 // device turns the settings into the device's configuration.
 func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, error) {
+	if c.Channel == "" {
+		c.Channel = c.IoTThing // the C SDK's samples name it so
+	}
 	switch {
 	case c.Channel == "":
 		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
@@ -57,13 +67,14 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	if err != nil {
 		return device.Config{}, err
 	}
-	provider, err := aws.DefaultChain(ctx, c.Region, c.Profile)
+	clock := &aws.Clock{}
+	provider, err := c.credentials(ctx, roots, clock)
 	if err != nil {
 		return device.Config{}, err
 	}
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
-		RootCAs: roots, Credentials: provider, Source: source, ViewersMax: c.ViewersMax,
+		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, ViewersMax: c.ViewersMax,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
@@ -71,6 +82,16 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		cfg.PrintMetrics = os.Stdout
 	}
 	return cfg, nil
+}
+
+// credentials picks where they come from: the certificate when there is one, else AWS's chain.
+func (c config) credentials(ctx context.Context, roots *x509.CertPool, clock *aws.Clock) (aws.Provider, error) {
+	if c.IoTEndpoint == "" {
+		return aws.DefaultChain(ctx, c.Region, c.Profile)
+	}
+	return aws.IoT(aws.IoTConfig{
+		Endpoint: c.IoTEndpoint, RoleAlias: c.IoTRoleAlias, ThingName: c.IoTThing, CertFile: c.IoTCert, KeyFile: c.IoTKey, RootCAs: roots, Clock: clock,
+	})
 }
 
 func openSource(name string) (media.Source, error) {

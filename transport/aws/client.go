@@ -81,6 +81,9 @@ func orDefaultTransport(t http.RoundTripper) http.RoundTripper {
 	return t
 }
 
+// Clock is what the client signs with.
+func (c *Client) Clock() *Clock { return c.cfg.Clock }
+
 // CloseIdle closes the connections that no call is using.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 

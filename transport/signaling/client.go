@@ -48,6 +48,9 @@ type Client struct {
 	ended   sync.Once
 }
 
+// LocalAddr is this machine's end of the socket.
+func (c *Client) LocalAddr() net.Addr { return c.raw.LocalAddr() }
+
 // CloseError says that the other side closed the socket.
 type CloseError struct {
 	Code   int // RFC 6455 section 7.4; 0: it gave none
