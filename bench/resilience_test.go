@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/heliograph-rtc/heliograph/actors"
-	"github.com/heliograph-rtc/heliograph/messages"
-	"github.com/heliograph-rtc/heliograph/transport/api"
 	"github.com/heliograph-rtc/heliograph/transport/signaling"
 )
 
@@ -142,31 +139,5 @@ func TestServiceRestartsUnderTenViewers(t *testing.T) {
 	ten.playOn(t, ctx, 30)
 	ten.undisturbed(t)
 	newcomer := newAudience(t, ctx, w, 1) // the channel is known again, without having been created anew
-	newcomer.undisturbed(t)
-}
-
-// A device that is told to go, or is cut off, comes back by itself; media does not pass the service.
-func TestDeviceComesBackUnderTenViewers(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	faults := api.FaultClient(filepath.Join(t.TempDir(), "faults.sock"))
-	w := startWorld(t, ctx, WorldConfig{Faults: string(faults), Grace: 200 * time.Millisecond})
-	ten := newAudience(t, ctx, w, 10)
-	for _, kind := range []string{messages.FaultGoAway, messages.FaultCut} {
-		before, err := w.Device.Session(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := faults.Set(ctx, messages.Fault{Kind: kind, Channel: w.Channel, Master: true}); err != nil {
-			t.Fatal(err)
-		}
-		await(t, ctx, func() bool {
-			now, err := w.Device.Session(ctx)
-			return err == nil && now.Reconnects > before.Reconnects && w.Device.Ready(ctx) == nil
-		}, "device that has come back after "+kind)
-		ten.playOn(t, ctx, 15)
-	}
-	ten.undisturbed(t)
-	newcomer := newAudience(t, ctx, w, 1)
 	newcomer.undisturbed(t)
 }

@@ -34,6 +34,9 @@ type WorldConfig struct {
 	Grace     time.Duration // of the service's GO_AWAY; default: AWS's
 	Source    media.Source  // default: the built-in sample
 	Log       *zap.Logger
+
+	Service func(*service.Config) // changes what the service is started with; nil: nothing
+	Device  func(*World, *device.Config)
 }
 
 // World is a service and a device in this process, on free loopback ports.
@@ -63,15 +66,21 @@ func StartWorld(ctx context.Context, cfg WorldConfig) (_ *World, err error) {
 		Dir: cfg.Dir, Public: freeLoopback, Local: freeLoopback, RelayUDP: freeLoopback, RelayTCP: freeLoopback,
 		Limits: service.Limits{Unlimited: !cfg.AWSLimits, GoAwayGrace: cfg.Grace}, Faults: cfg.Faults, Log: cfg.Log.Named("service"),
 	}
+	if cfg.Service != nil {
+		cfg.Service(&w.service)
+	}
 	if err := w.startService(ctx); err != nil {
 		return nil, err
 	}
-	w.Device, err = device.Start(device.Config{
+	settings := device.Config{
 		Channel: w.Channel, Region: w.Service.Region, ControlPlane: w.Service.PublicURL, RootCAs: w.Service.CA,
 		Credentials: credentialsOf(w.Service), Source: cfg.Source, ViewersMax: cfg.Viewers,
 		ListenUDP: freeLoopback, IncludeLoopback: true, NoPacing: !cfg.AWSLimits, Log: cfg.Log.Named("device"),
-	})
-	if err == nil {
+	}
+	if cfg.Device != nil {
+		cfg.Device(w, &settings)
+	}
+	if w.Device, err = device.Start(settings); err == nil {
 		err = w.awaitReady(ctx)
 	}
 	if err != nil {

@@ -55,6 +55,9 @@ type SessionStatus struct {
 	ChannelARN        string    `json:"channel_arn,omitempty"`
 	Reconnects        uint64    `json:"reconnects"`
 	LastError         string    `json:"last_error,omitempty"`
+
+	Failures map[string]uint64 `json:"failures,omitempty"` // by class: dns, refused, tls, credentials, ...
+
 	Replaced          uint64    `json:"sockets_replaced"` // before the old one was given up
 	ClockOffset       float64   `json:"clock_offset_s"`   // the service's clock less this machine's
 	AnswersSent       uint64    `json:"answers_sent"`

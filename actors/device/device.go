@@ -47,17 +47,22 @@ const (
 // The default of ViewersMax, AWS's own limit per channel (kvs-protocol.md 3.8).
 const viewersMaxDefault = 10
 
+// pingEveryDefault is the C SDK's and the Linux reference's.
+const pingEveryDefault = 10 * time.Second
+
 // Config says what the device serves and where. The zero value of a field is its default.
 type Config struct {
-	Channel      string                               // name of the signaling channel; required
-	NoCreate     bool                                 // do not create the channel when it does not exist
-	Region       string                               // AWS region; required
-	ControlPlane string                               // URL of the control plane; empty: AWS's of the region
-	RootCAs      *x509.CertPool                       // trusted roots of all TLS; nil: the system's
-	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
-	Credentials  aws.Provider                         // required
-	Clock        *aws.Clock                           // the service's, which the provider may learn, too; nil: one of the device's own
-	ClientID     string                               // as GetIceServerConfig tells it; default ProducerMaster
+	Channel      string                                                               // name of the signaling channel; required
+	NoCreate     bool                                                                 // do not create the channel when it does not exist
+	Region       string                                                               // AWS region; required
+	ControlPlane string                                                               // URL of the control plane; empty: AWS's of the region
+	RootCAs      *x509.CertPool                                                       // trusted roots of all TLS; nil: the system's
+	ConnectTo    func(network, address string) string                                 // where to go for a host:port, as curl's --connect-to; nil: there
+	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // opens the connections of TLS; nil: net.Dialer
+	PingEvery    time.Duration                                                        // of the signaling socket, which is given up after three without an answer; default 10 s
+	Credentials  aws.Provider                                                         // required
+	Clock        *aws.Clock                                                           // the service's, which the provider may learn, too; nil: one of the device's own
+	ClientID     string                                                               // as GetIceServerConfig tells it; default ProducerMaster
 
 	Source     media.Source // required
 	ViewersMax int          // default 10
@@ -89,6 +94,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.ViewersMax == 0 {
 		c.ViewersMax = viewersMaxDefault
 	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.PingEvery == 0 {
+		c.PingEvery = pingEveryDefault
+	}
 	if c.WatchAddresses == nil {
 		c.WatchAddresses = addresses.Watch
 	}
@@ -106,7 +117,7 @@ func (c Config) dial(ctx context.Context, network, address string) (net.Conn, er
 	if c.ConnectTo != nil {
 		address = c.ConnectTo(network, address)
 	}
-	return new(net.Dialer).DialContext(ctx, network, address)
+	return c.Dial(ctx, network, address)
 }
 
 // Device is a running device.

@@ -55,6 +55,9 @@ const (
 	// lastingAfter is how long a socket must have lived for its end to be no failure.
 	lastingAfter = 10 * time.Second
 
+	// pingsUnanswered is after how many of them without a sign of life a socket is dead.
+	pingsUnanswered = 3
+
 	// socketLife is when a socket is replaced: the service ends it after an hour (kvs-protocol.md 3.8),
 	// with an offer on its way perhaps. Up to a minute less, so that a fleet does not do it together.
 	socketLife       = 58 * time.Minute

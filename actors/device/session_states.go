@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -104,6 +105,7 @@ func (s *session) leave() {
 func (s *session) retry(reason error, wait time.Duration) {
 	s.leave()
 	s.enter(stateBackingOff)
+	s.aws.CloseIdle() // what ended the socket may have ended the connections of the REST calls, and not told
 	s.status.LastError = reason.Error()
 	s.status.Reconnects++
 	s.timer = s.edges.After(wait, &retryDue{})
@@ -125,8 +127,7 @@ func (s *session) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 	case s.state == stateOpen && dialling:
 		s.onNoSuccessor(ctx, msg.Err)
 	case s.state == stateOpen && s.working != nil:
-		// The successor is being dialled already: the session is where it connects.
-		s.noteFailure(ctx, msg.Edge.Name(), msg.Err)
+		// The successor is being dialled already, and the service has heard of it: a channel has one master.
 		s.shut(s.socket)
 		s.socket = nil
 		s.enter(stateConnecting)
@@ -165,6 +166,10 @@ func (s *session) noteFailure(ctx actor.Context, doing string, cause error) (err
 	}
 	s.metrics.reconnects.Inc()
 	s.metrics.failures.WithLabelValues(what.class).Inc()
+	if s.status.Failures == nil {
+		s.status.Failures = map[string]uint64{}
+	}
+	s.status.Failures[what.class]++
 	s.sys.Log().Warn("signaling failed, will try again", zap.Error(err), zap.String("class", what.class), zap.String("remedy", what.remedy),
 		zap.Duration("in", wait), zap.Int("failures", s.failures))
 	return err, wait
@@ -193,6 +198,7 @@ func localAddress(c *signaling.Client) netip.Addr {
 
 func (s *session) onStatusWanted(ctx actor.Context) {
 	status := s.status
+	status.Failures = maps.Clone(s.status.Failures)
 	status.State, status.Since = s.state, s.since
 	status.Channel, status.ChannelARN = s.cfg.Channel, s.channel.ARN
 	status.ClockOffset = s.aws.Clock().Offset().Seconds()
@@ -236,7 +242,9 @@ func connectMaster(ctx context.Context, p *parts, creds messages.Credentials, en
 	if err != nil {
 		return nil, err
 	}
-	client, err := signaling.Dial(ctx, url, signaling.DialOptions{TLS: p.tls, NetDial: p.cfg.dial})
+	client, err := signaling.Dial(ctx, url, signaling.DialOptions{
+		TLS: p.tls, NetDial: p.cfg.dial, PingEvery: p.cfg.PingEvery, SilenceMax: pingsUnanswered * p.cfg.PingEvery,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("connect as master (needs kinesisvideo:ConnectAsMaster): %w", err)
 	}
