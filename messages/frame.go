@@ -94,3 +94,18 @@ type ViewerEstimate struct {
 	Bps      int  // sound included
 	Limited  bool // the path has shown a limit
 }
+
+// Watched says how many viewers subscribe; the source may rest while there are none.
+//
+// Path: fanout -> encoder
+type Watched struct{ Viewers int }
+
+// WatchedWanted asks how many viewers subscribe: the encoder has just started.
+//
+// Path: encoder -> fanout
+type WatchedWanted struct{}
+
+// SourceRests says that no picture comes until somebody watches again.
+//
+// Path: encoder -> fanout
+type SourceRests struct{}

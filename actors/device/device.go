@@ -64,8 +64,9 @@ type Config struct {
 	Clock        *aws.Clock                                                           // the service's, which the provider may learn, too; nil: one of the device's own
 	ClientID     string                                                               // as GetIceServerConfig tells it; default ProducerMaster
 
-	Source     media.Source // required
-	ViewersMax int          // default 10
+	Source         media.Source // required
+	SourceOnDemand bool         // let the source run while somebody watches, instead of always
+	ViewersMax     int          // default 10
 
 	// WatchAddresses calls back with the machine's addresses whenever they change; nil: addresses.Watch.
 	WatchAddresses  func(ctx context.Context, changed func([]netip.Addr) error) error

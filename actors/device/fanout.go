@@ -48,7 +48,11 @@ func (f *fanout) Receive(ctx actor.Context) {
 	case *messages.Subscribe:
 		f.onSubscribe(ctx)
 	case *actor.Terminated:
-		delete(f.subscribers, msg.Who.Id)
+		f.onTerminated(ctx, msg)
+	case *messages.WatchedWanted:
+		f.tellWatched(ctx)
+	case *messages.SourceRests:
+		f.group, f.groupBytes = nil, 0 // what it holds grows old
 	}
 }
 
@@ -89,10 +93,23 @@ func (f *fanout) onSubscribe(ctx actor.Context) {
 		return
 	}
 	f.subscribers[viewer.Id] = viewer
+	f.tellWatched(ctx)
 	ctx.Watch(viewer)
 	ctx.Send(viewer, &messages.CatchUp{Frames: f.group[:len(f.group):len(f.group)]})
 	if len(f.group) == 0 || f.newest().Sub(f.group[0].Unit.Captured) > groupYoungMax {
 		ctx.Send(f.sys.PID(pathEncoder), &messages.KeyFrameWish{})
+	}
+}
+
+func (f *fanout) onTerminated(ctx actor.Context, msg *actor.Terminated) {
+	delete(f.subscribers, msg.Who.Id)
+	f.tellWatched(ctx)
+}
+
+// tellWatched lets the source rest, or wakes it, where it runs on demand.
+func (f *fanout) tellWatched(ctx actor.Context) {
+	if f.cfg.SourceOnDemand {
+		ctx.Send(f.sys.PID(pathEncoder), &messages.Watched{Viewers: len(f.subscribers)})
 	}
 }
 

@@ -123,3 +123,27 @@ func TestFanoutSurvivesAUnitItCannotPacketise(t *testing.T) {
 		t.Fatalf("frame %d: a unit that was not sent was counted", f.Seq)
 	}
 }
+
+func TestFanoutTellsWhoWatchesAndLetsTheGroupOfARestingSourceGo(t *testing.T) {
+	s := newStage(t, Config{SourceOnDemand: true}, "fanout", func(p *parts) actor.Actor { return newFanout(p) }, "viewers", "encoder", "one", "two")
+	defer s.stop(t)
+	watched := func(want int) {
+		t.Helper()
+		if got := told[*messages.Watched](t, s, "encoder").Viewers; got != want {
+			t.Fatalf("%d viewers told, want %d", got, want)
+		}
+	}
+	s.sys.Tell(pathFanout, &messages.WatchedWanted{})
+	watched(0)
+	s.sys.Tell(pathFanout, unit(0, true))
+	s.subscribe("one")
+	watched(1)
+	s.sys.Tell("device/one", &leave{})
+	watched(0)
+	s.sys.Tell(pathFanout, &messages.SourceRests{})
+	s.subscribe("two")
+	watched(1)
+	if group := told[*messages.CatchUp](t, s, "two").Frames; len(group) != 0 {
+		t.Fatal("caught up with pictures from before the rest")
+	}
+}
