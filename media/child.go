@@ -27,7 +27,8 @@ type child struct {
 const childEndWithin = 500 * time.Millisecond
 
 // startChild starts a program. The caller reads stdout, and calls end in any case.
-func startChild(ctx context.Context, args []string, log *zap.Logger) (*child, error) {
+func startChild(ctx context.Context, cfg ExecConfig) (*child, error) {
+	args := cfg.Args
 	stdin, ours, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
@@ -36,11 +37,14 @@ func startChild(ctx context.Context, args []string, log *zap.Logger) (*child, er
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], closed(err, stdin, ours))
 	}
-	c := &child{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, stdout: stdout, said: &said{log: log}}
+	c := &child{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, stdout: stdout, said: &said{log: cfg.Log}}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = stdin, theirs, c.said, childEndWithin
 	c.cmd.Cancel = func() error {
 		stdout.Close() // a process that left the group may hold the other end
 		return killGroup(c.cmd)
+	}
+	if len(cfg.Env) > 0 {
+		c.cmd.Env = append(os.Environ(), cfg.Env...)
 	}
 	leadGroup(c.cmd)
 	if err := c.cmd.Start(); err != nil {

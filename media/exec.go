@@ -24,6 +24,7 @@ import (
 type ExecConfig struct {
 	Name  string         // of the source, for logs
 	Args  []string       // the program and its arguments
+	Env   []string       // added to this program's environment
 	Codec messages.Codec // of Annex-B; empty: told by the stream's begin
 	Log   *zap.Logger    // takes what the program writes to stderr; nil: nobody
 }
@@ -102,7 +103,7 @@ func (x *Exec) Run(ctx context.Context, emit func(*messages.AccessUnit) error) e
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	p := &passage{emit: emit, times: newTimeline(), early: &x.early}
-	c, err := startChild(running, x.cfg.Args, x.cfg.Log)
+	c, err := startChild(running, x.cfg)
 	if err != nil {
 		return fmt.Errorf("start source: %w", err)
 	}

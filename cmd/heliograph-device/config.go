@@ -4,13 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
 
 	"go.uber.org/zap"
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
-	"github.com/heliograph-rtc/heliograph/media"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 )
 
@@ -30,8 +28,15 @@ type config struct {
 	IoTCert      string `flag:"iot-cert" env:"AWS_IOT_CORE_CERT,AWS_IOT_THING_CERT_PATH" default:"" help:"PEM file of the device's certificate"`
 	IoTKey       string `flag:"iot-key" env:"AWS_IOT_CORE_PRIVATE_KEY,AWS_IOT_THING_PRIVATE_KEY_PATH" default:"" help:"PEM file of its private key"`
 
-	Source     string `flag:"source" env:"HELIOGRAPH_SOURCE" default:"sample" help:"where the stream comes from: sample" group:"Media"`
-	ViewersMax int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
+	Source       string `flag:"source" env:"HELIOGRAPH_SOURCE" default:"sample" help:"where the stream comes from: sample, test, camera[:/dev/videoN], libcamera, rtsp://..., file:MOVIE, gst:PIPELINE, exec:COMMAND, h264:FILE?fps=30, h265:FILE?fps=30" group:"Media"`
+	SourceStart  string `flag:"source-start" env:"HELIOGRAPH_SOURCE_START" default:"always" help:"when the source runs: always, or from the first viewer on (viewer)"`
+	VideoCodec   string `flag:"video-codec" env:"HELIOGRAPH_VIDEO_CODEC" default:"h264" help:"what test and cameras are encoded to, and what rtsp and file hold: h264 or h265"`
+	Encoder      string `flag:"encoder" env:"HELIOGRAPH_ENCODER" default:"auto" help:"GStreamer's encoder for test and cameras; auto: the hardware's, else in software"`
+	VideoSize    string `flag:"video-size" env:"HELIOGRAPH_VIDEO_SIZE" default:"1280x720" help:"picture of test and cameras"`
+	VideoFPS     int    `flag:"video-fps" env:"HELIOGRAPH_VIDEO_FPS" default:"30" help:"pictures per second of test and cameras"`
+	VideoBitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video of test and cameras at most; viewers' networks may ask for less"`
+	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
+	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
 	ListenUDP   string `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
 	Loopback    bool   `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
@@ -56,10 +61,12 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	switch {
 	case c.Channel == "":
 		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
+	case c.SourceStart != "always" && c.SourceStart != "viewer":
+		return device.Config{}, errors.New("--source-start must be always or viewer")
 	case c.Processors < 0:
 		return device.Config{}, errors.New("--processors must be 1 or more, or 0 for all there are")
 	}
-	source, err := openSource(c.Source)
+	source, err := openSource(c, log)
 	if err != nil {
 		return device.Config{}, err
 	}
@@ -74,7 +81,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	}
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
-		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, ViewersMax: c.ViewersMax,
+		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
@@ -92,11 +99,4 @@ func (c config) credentials(ctx context.Context, roots *x509.CertPool, clock *aw
 	return aws.IoT(aws.IoTConfig{
 		Endpoint: c.IoTEndpoint, RoleAlias: c.IoTRoleAlias, ThingName: c.IoTThing, CertFile: c.IoTCert, KeyFile: c.IoTKey, RootCAs: roots, Clock: clock,
 	})
-}
-
-func openSource(name string) (media.Source, error) {
-	if name != "sample" {
-		return nil, fmt.Errorf("open source %q: not known; use sample", name)
-	}
-	return media.NewSample()
 }
