@@ -1,0 +1,157 @@
+//go:build gst
+
+package main
+
+// Flow: open parses a pipeline, play starts it; then one goroutine for each appsink pulls units, one
+// waits at the bus. Nothing is freed: the process ends with its pipeline.
+
+/*
+#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-video-1.0
+#include "shim.h"
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/heliograph-rtc/heliograph/media"
+	"github.com/heliograph-rtc/heliograph/messages"
+)
+
+// unitCodecs are in the order of the numbers that shim.c gives.
+var unitCodecs = [...]messages.Codec{messages.H264, messages.H265, messages.Opus}
+
+// What the sinks of video and sound take, so that parsers before them convert.
+const (
+	videoCaps = "video/x-h264,stream-format=byte-stream,alignment=au;video/x-h265,stream-format=byte-stream,alignment=au"
+	audioCaps = "audio/x-opus"
+)
+
+func initGStreamer() { C.gst_init(nil, nil) }
+
+// hasElement tells whether an element is installed, and its hardware there.
+func hasElement(name string) bool {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	return C.has_factory(c) != 0
+}
+
+type pipeline struct {
+	p       *C.GstElement
+	sinks   []*C.GstElement
+	encoder *C.GstElement // nil: there is none that takes wishes
+}
+
+// open parses a pipeline and finds its named elements. With sync units are given out when they are due.
+func open(text string, sync bool) (*pipeline, error) {
+	c := C.CString(text)
+	defer C.free(unsafe.Pointer(c))
+	var failure, missing *C.char
+	p := C.parse(c, &failure, &missing)
+	if missing != nil {
+		return nil, missingElements(strings.Fields(C.GoString(missing)))
+	}
+	if p == nil {
+		return nil, fmt.Errorf("parse pipeline: %s", C.GoString(failure))
+	}
+	g := &pipeline{p: p, encoder: byName(p, encoderName)}
+	for name, caps := range map[string]string{videoName: videoCaps, audioName: audioCaps} {
+		sink := byName(p, name)
+		switch {
+		case sink == nil && name == videoName:
+			return nil, errors.New("the pipeline has no video: end it in `appsink name=video`")
+		case sink == nil:
+			continue
+		case C.is_appsink(sink) == 0:
+			return nil, fmt.Errorf("the element named %s is no appsink", name)
+		}
+		wanted := C.CString(caps)
+		C.prepare(sink, wanted, cbool(sync))
+		C.free(unsafe.Pointer(wanted))
+		g.sinks = append(g.sinks, sink)
+	}
+	return g, nil
+}
+
+func byName(p *C.GstElement, name string) *C.GstElement {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	return C.by_name(p, c)
+}
+
+func cbool(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// play starts the pipeline. What is wrong comes by the bus.
+func (g *pipeline) play() { C.play(g.p) }
+
+// drawClock puts the clock strip on the pictures that leave the element named clock.
+func (g *pipeline) drawClock() {
+	if e := byName(g.p, clockName); e != nil {
+		C.draw_clock(g.p, e)
+	}
+}
+
+// copyUnits writes what a sink gets, for ever.
+func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer) error {
+	for {
+		var u C.unit
+		switch C.pull(g.p, sink, &u) {
+		case -1:
+			time.Sleep(eosPause) // until the pipeline begins again, or the process ends
+			continue
+		case 0:
+			continue
+		}
+		data := unsafe.Slice((*byte)(u.data), int(u.size))
+		unit := media.PipeUnit{PTS: time.Duration(u.pts), Monotonic: true, Data: data}
+		if u.codec >= 0 {
+			unit.Codec = unitCodecs[u.codec]
+		}
+		var err error
+		if u.pts >= 0 && u.size > 0 { // without a time it is a header on its own
+			err = media.WritePipeUnit(w, unit)
+		}
+		C.g_free(C.gpointer(u.data))
+		if err != nil {
+			return err
+		}
+	}
+}
+
+const eosPause = 10 * time.Millisecond
+
+// watch waits for an error or the end; with loop the stream then begins again.
+func (g *pipeline) watch(loop bool) error {
+	for {
+		var text *C.char
+		switch C.wait_bus(g.p, &text) {
+		case 1:
+			return errors.New(C.GoString(text))
+		case 2:
+			if !loop || C.rewind_to_start(g.p) == 0 {
+				return errors.New("the stream has ended")
+			}
+		}
+	}
+}
+
+// set sets a property of the encoder.
+func (g *pipeline) set(property, value string) bool {
+	k, v := C.CString(property), C.CString(value)
+	defer C.free(unsafe.Pointer(k))
+	defer C.free(unsafe.Pointer(v))
+	return C.set_property(g.encoder, k, v) != 0
+}
+
+func (g *pipeline) forceKey() { C.force_key(g.encoder) }
