@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unsafe"
@@ -55,7 +56,11 @@ func open(text string, sync bool) (*pipeline, error) {
 	var failure, missing *C.char
 	p := C.parse(c, &failure, &missing)
 	if missing != nil {
-		return nil, missingElements(strings.Fields(C.GoString(missing)))
+		// GStreamer also lists those that it could not set up.
+		names := slices.DeleteFunc(strings.Fields(C.GoString(missing)), hasElement)
+		if len(names) > 0 {
+			return nil, missingElements(names)
+		}
 	}
 	if p == nil {
 		return nil, fmt.Errorf("parse pipeline: %s", C.GoString(failure))
