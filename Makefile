@@ -1,4 +1,4 @@
-# Heliograph. `make` lists the targets; they need Go, make and git, `e2e` also node and chromium.
+# Heliograph. `make` lists the targets; they need Go, make and git, `e2e` also node and chromium, `gst` GStreamer.
 
 GO         ?= go
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -23,6 +23,15 @@ build: ## build every program into bin/ (static, no cgo)
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
+# heliograph-gst links Debian's GStreamer (1.22 or later), so it is no part of build. GST is empty without it.
+GST = $(shell pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 2>/dev/null && echo gst)
+
+.PHONY: gst
+gst: ## build heliograph-gst, the sources that need GStreamer, into bin/
+	@[ -n "$(GST)" ] || { echo 'gst: GStreamer is missing: apt install gcc pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev'; exit 1; }
+	@mkdir -p bin
+	CGO_ENABLED=1 $(GO) build -tags gst -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/heliograph-gst
+
 .PHONY: run
 run: build ## start service and device on loopback; open the address it prints
 	@exec deploy/run.sh
@@ -35,7 +44,9 @@ test: ## run the tests, with the race detector where a C compiler is present
 	@race='$(RACE)'; \
 	if [ -n "$$race" ]; then echo 'test: with the race detector'; export CGO_ENABLED=1; \
 	else echo 'test: WITHOUT the race detector, for lack of a C compiler (gcc)'; fi; \
-	$(GO) test $$race -timeout 10m ./...
+	$(GO) test $$race -timeout 10m ./... && \
+	if [ -n "$(GST)" ]; then CGO_ENABLED=1 $(GO) test -tags gst -timeout 5m ./cmd/heliograph-gst; \
+	else echo 'test: WITHOUT heliograph-gst, for lack of GStreamer'; fi
 
 NODE_STAMP := bench/e2e/node_modules/.package-lock.json
 
@@ -52,6 +63,7 @@ lint: ## check format, vet, staticcheck, go.mod, the project's own rules, device
 	@bad=$$(gofmt -l $(GOFILES)); [ -z "$$bad" ] || { echo "lint: not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; }
 	@$(GO) vet -tags e2e ./...
 	@$(GO) run $(STATICCHECK) -tags e2e ./...
+	@[ -z "$(GST)" ] || $(GO) vet -tags gst ./cmd/heliograph-gst
 	@$(GO) mod tidy -diff || { echo 'lint: go.mod or go.sum is not tidy, run go mod tidy'; exit 1; }
 	@out=$$($(GO) test -count=1 ./cmd/internal/tidy 2>&1) || { echo "$$out"; exit 1; }
 	@for platform in $(DEVICES); do \
