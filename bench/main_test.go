@@ -20,5 +20,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) > 1 && os.Args[1] == cameraArgument {
+		fmt.Fprintln(os.Stderr, playSample(os.Stdout, os.Stderr))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m)
 }
