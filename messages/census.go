@@ -49,19 +49,19 @@ type SessionStatusWanted struct{}
 
 // SessionStatus is the answer to SessionStatusWanted.
 type SessionStatus struct {
-	State             string    `json:"state"`
-	Since             time.Time `json:"since"`
-	Channel           string    `json:"channel"`
-	ChannelARN        string    `json:"channel_arn,omitempty"`
-	Reconnects        uint64    `json:"reconnects"`
-	LastError         string    `json:"last_error,omitempty"`
+	State      string    `json:"state"`
+	Since      time.Time `json:"since"`
+	Channel    string    `json:"channel"`
+	ChannelARN string    `json:"channel_arn,omitempty"`
+	Reconnects uint64    `json:"reconnects"`
+	LastError  string    `json:"last_error,omitempty"`
 
 	Failures map[string]uint64 `json:"failures,omitempty"` // by class: dns, refused, tls, credentials, ...
 
-	Replaced          uint64    `json:"sockets_replaced"` // before the old one was given up
-	ClockOffset       float64   `json:"clock_offset_s"`   // the service's clock less this machine's
-	AnswersSent       uint64    `json:"answers_sent"`
-	CandidatesSent    uint64    `json:"candidates_sent"`
-	CandidatesDropped uint64    `json:"candidates_dropped"`
-	MessagesBad       uint64    `json:"messages_bad"`
+	Replaced          uint64  `json:"sockets_replaced"` // before the old one was given up
+	ClockOffset       float64 `json:"clock_offset_s"`   // the service's clock less this machine's
+	AnswersSent       uint64  `json:"answers_sent"`
+	CandidatesSent    uint64  `json:"candidates_sent"`
+	CandidatesDropped uint64  `json:"candidates_dropped"`
+	MessagesBad       uint64  `json:"messages_bad"`
 }

@@ -135,20 +135,20 @@ func (s *session) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 		if s.state == stateOpen && time.Since(s.socket.opened) > lastingAfter {
 			s.failures = 0
 		}
-		err, wait := s.noteFailure(ctx, msg.Edge.Name(), msg.Err)
+		wait, err := s.noteFailure(ctx, msg.Edge.Name(), msg.Err)
 		s.retry(err, wait)
 	}
 }
 
 // onNoSuccessor: the open socket goes on while its successor cannot be had.
 func (s *session) onNoSuccessor(ctx actor.Context, cause error) {
-	_, wait := s.noteFailure(ctx, "replace websocket", cause)
+	wait, _ := s.noteFailure(ctx, "replace websocket", cause)
 	s.timer = s.edges.After(wait, &replaceDue{})
 }
 
 // noteFailure counts a failure and says how long to wait before the next try. A refusal of the
 // credentials asks for newer ones meanwhile.
-func (s *session) noteFailure(ctx actor.Context, doing string, cause error) (error, time.Duration) {
+func (s *session) noteFailure(ctx actor.Context, doing string, cause error) (time.Duration, error) {
 	err := fmt.Errorf("%s: %w", doing, cause)
 	what := classify(cause)
 	var handshake *signaling.HandshakeError
@@ -172,7 +172,7 @@ func (s *session) noteFailure(ctx actor.Context, doing string, cause error) (err
 	s.status.Failures[what.class]++
 	s.sys.Log().Warn("signaling failed, will try again", zap.Error(err), zap.String("class", what.class), zap.String("remedy", what.remedy),
 		zap.Duration("in", wait), zap.Int("failures", s.failures))
-	return err, wait
+	return wait, err
 }
 
 // onNetworkChanged: a socket of an address that is gone is dead, though nothing has told yet; and where
