@@ -128,10 +128,9 @@ func (s *stage) session() messages.SessionStatus {
 	return status
 }
 
-// failed waits until the session has met so many failures of a class more.
-func (s *stage) failed(class string, more uint64) {
+// failed waits until the session has met so many failures of a class.
+func (s *stage) failed(class string, goal uint64) {
 	s.t.Helper()
-	goal := s.session().Failures[class] + more
 	await(s.t, s.ctx, func() bool { return s.session().Failures[class] >= goal }, "failure of class "+class)
 }
 
@@ -178,7 +177,9 @@ type episode struct {
 
 var episodes = []episode{
 	{name: "socket cut", class: "network", play: func(s *stage) { s.cut(); s.failed("network", 1) }},
-	{name: "silent socket", class: "silent", play: func(s *stage) { s.silence(); s.failed("silent", 1) }},
+	{name: "silent socket", class: "silent", world: func(_ *stage, c *WorldConfig) {
+		c.Device = func(_ *World, c *device.Config) { c.PingEvery = 200 * time.Millisecond }
+	}, play: func(s *stage) { s.silence(); s.failed("silent", 1) }},
 	{name: "GO_AWAY", brief: true, play: func(s *stage) {
 		s.fault(messages.Fault{Kind: messages.FaultGoAway, Channel: s.Channel, Master: true})
 		await(s.t, s.ctx, func() bool { return s.session().Replaced > 0 }, "socket in the old one's place")
@@ -319,7 +320,7 @@ func (e episode) run(t *testing.T, table io.Writer) {
 	}
 	more := cfg.Device
 	cfg.Device = func(w *World, c *device.Config) {
-		c.Dial, c.WatchAddresses, c.PingEvery = s.dial, s.watchAddresses, 200*time.Millisecond
+		c.Dial, c.WatchAddresses = s.dial, s.watchAddresses
 		if more != nil {
 			more(w, c)
 		}

@@ -27,19 +27,20 @@ type session struct {
 	state string
 	since time.Time
 
-	creds    *messages.Credentials
-	channel  aws.Channel
-	settled  bool            // the gatherer has answered the last ChannelReady
-	setup    messages.Phases // phases so far, given to each offer
-	wss      string          // the endpoint
-	socket   *socket         // nil unless open
-	leaving  *socket         // the one before, still read for a while; nil: none
-	working  *actors.Edge    // of describing and connecting, or what dials the open socket's successor
-	timer    *actors.Timer   // of backing off, or until the successor is dialled
-	outbox   *outbox         // survives a reconnect: an answer goes out on the next socket
-	failures int             // attempts in a row that did not come to a lasting socket
-	lastFail failure
-	status   messages.SessionStatus
+	creds      *messages.Credentials
+	channel    aws.Channel
+	settled    bool            // the gatherer has answered the last ChannelReady
+	setup      messages.Phases // phases so far, given to each offer
+	wss        string          // the endpoint
+	socket     *socket         // nil unless open
+	leaving    *socket         // the one before, still read for a while; nil: none
+	succeeding bool            // connecting in the place of a socket that has ended meanwhile
+	working    *actors.Edge    // of describing and connecting, or what dials the open socket's successor
+	timer      *actors.Timer   // of backing off, or until the successor is dialled
+	outbox     *outbox         // survives a reconnect: an answer goes out on the next socket
+	failures   int             // attempts in a row that did not come to a lasting socket
+	lastFail   failure
+	status     messages.SessionStatus
 }
 
 // The states of a session, as /sessions and /readyz name them.
@@ -194,11 +195,16 @@ func (s *session) dial() {
 
 func (s *session) onConnected(msg *connected) {
 	s.working = nil
-	if s.state == stateOpen {
+	switch {
+	case s.state == stateOpen:
 		s.retire()
-	} else {
+	case s.succeeding:
+		s.countReplaced()
+		fallthrough
+	default:
 		s.enter(stateOpen)
 	}
+	s.succeeding = false
 	s.socket = &socket{client: msg.client, opened: time.Now()}
 	s.setup = s.setup.With(messages.PhaseConnectWebsocket, msg.took)
 	s.metrics.phase(messages.PhaseConnectWebsocket, msg.took)

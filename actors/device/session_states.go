@@ -53,12 +53,16 @@ func (s *session) replace(reason string) {
 
 // retire makes the open socket the one that is left.
 func (s *session) retire() {
-	s.status.Replaced++
-	s.metrics.replaced.Inc()
+	s.countReplaced()
 	s.timer.Stop()
 	s.shut(s.leaving)
 	s.leaving = s.socket
 	s.edges.After(leavingFor, &leftDue{s.leaving})
+}
+
+func (s *session) countReplaced() {
+	s.status.Replaced++
+	s.metrics.replaced.Inc()
 }
 
 func (s *session) onLeftDue(msg *leftDue) {
@@ -98,7 +102,7 @@ func (s *session) leave() {
 	}
 	s.shut(s.leaving)
 	s.shut(s.socket)
-	s.leaving, s.socket = nil, nil
+	s.leaving, s.socket, s.succeeding = nil, nil, false
 }
 
 // retry leaves the current state and comes back to describing after a wait.
@@ -129,7 +133,7 @@ func (s *session) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 	case s.state == stateOpen && s.working != nil:
 		// The successor is being dialled already, and the service has heard of it: a channel has one master.
 		s.shut(s.socket)
-		s.socket = nil
+		s.socket, s.succeeding = nil, true
 		s.enter(stateConnecting)
 	default:
 		if s.state == stateOpen && time.Since(s.socket.opened) > lastingAfter {
