@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/signaling"
 )
 
@@ -140,4 +142,48 @@ func TestServiceRestartsUnderTenViewers(t *testing.T) {
 	ten.undisturbed(t)
 	newcomer := newAudience(t, ctx, w, 1) // the channel is known again, without having been created anew
 	newcomer.undisturbed(t)
+}
+
+func TestViewersRestartICEWithoutLosingAFrame(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	w := startWorld(t, ctx, WorldConfig{})
+	three := newAudience(t, ctx, w, 3)
+	for _, v := range three.viewers {
+		for n := range uint64(2) {
+			if err := v.RestartICE(); err != nil {
+				t.Fatal(err)
+			}
+			await(t, ctx, func() bool {
+				census, err := w.Device.Census(ctx)
+				return err == nil && slices.ContainsFunc(census.Viewers, func(s messages.ViewerStatus) bool {
+					return s.ClientID == v.cfg.ClientID && s.IceRestarts == n+1
+				})
+			}, "restart")
+			await(t, ctx, func() bool { return !v.restarting.Load() }, "answer")
+			goal := v.Progress().Pictures + 15
+			await(t, ctx, func() bool { return v.Progress().Pictures >= goal }, "pictures after the restart")
+		}
+	}
+	three.undisturbed(t)
+}
+
+func TestViewerAboveTheDevicesLimitLearnsWhy(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	w := startWorld(t, ctx, WorldConfig{Viewers: 2, AWSLimits: true})
+	two := newAudience(t, ctx, w, 2)
+	third, err := NewViewer(w.Viewer(3, "viewer-3"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.Run(ctx); !errors.Is(err, errRefused) {
+		t.Errorf("the third viewer: %v", err)
+	}
+	census, err := w.Device.Census(ctx)
+	if err != nil || census.Refused != 1 || len(census.Viewers) != 2 {
+		t.Errorf("census %+v, %v", census, err)
+	}
+	two.playOn(t, ctx, 15)
+	two.undisturbed(t)
 }

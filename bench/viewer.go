@@ -99,6 +99,7 @@ type Viewer struct {
 	pongs             atomic.Uint64
 	candidatesDropped atomic.Uint64
 	signalingLost     atomic.Bool
+	restarting        atomic.Bool // the answer to a further offer is due
 	measuredFrom      atomic.Pointer[time.Time]
 	outageEnds        atomic.Pointer[time.Time]
 	recovery          atomic.Int64 // ns from the end of the outage to a picture captured after it; 0: none yet
@@ -172,6 +173,17 @@ func (v *Viewer) Vanish() {
 	v.vanished.Store(true) // before the cut, whose errors are none then
 	v.network.Cut()
 	v.end(errLeft)
+}
+
+// RestartICE sends a further offer on the connection, as a browser does whose network has changed
+// (RTCPeerConnection.restartIce). Call it while the viewer plays.
+func (v *Viewer) RestartICE() error {
+	offer, err := v.makeOffer(&webrtc.OfferOptions{ICERestart: true})
+	if err != nil {
+		return err
+	}
+	v.restarting.Store(true)
+	return v.sendOffer(offer)
 }
 
 // Run joins the channel and watches until ctx ends, then takes leave. It fails when the viewer cannot

@@ -126,21 +126,28 @@ func (v *Viewer) connect(ctx context.Context, s session) error {
 
 // call sends the offer and starts the edges that carry the conversation on.
 func (v *Viewer) call() error {
-	offer, err := v.makeOffer()
+	offer, err := v.makeOffer(nil)
 	if err != nil {
 		return err
 	}
+	v.offerSent = time.Now() // just before it is sent (kvs-protocol.md 8.1)
+	if err := v.sendOffer(offer); err != nil {
+		return err
+	}
+	v.edges.Go("read signaling", v.readSignaling)
+	v.edges.Go("send candidates", v.sendCandidates)
+	return nil
+}
+
+func (v *Viewer) sendOffer(offer string) error {
 	payload, err := signaling.EncodeDescription("offer", offer)
 	if err != nil {
 		return fmt.Errorf("encode offer: %w", err)
 	}
-	v.offerSent = time.Now() // just before it is sent (kvs-protocol.md 8.1)
 	err = v.client.Write(v.life, signaling.Outbound{Action: signaling.SDPOffer, CorrelationID: offerID, Payload: payload})
 	if err != nil {
 		return fmt.Errorf("send offer: %w", err)
 	}
-	v.edges.Go("read signaling", v.readSignaling)
-	v.edges.Go("send candidates", v.sendCandidates)
 	return nil
 }
 
@@ -219,7 +226,8 @@ func (r *remoteSide) take(in signaling.Inbound) error {
 }
 
 func (r *remoteSide) onAnswer(payload string) error {
-	if r.answered {
+	again := r.answered && r.viewer.restarting.Swap(false)
+	if r.answered && !again {
 		return nil // a repetition
 	}
 	arrived := time.Now()
@@ -229,6 +237,9 @@ func (r *remoteSide) onAnswer(payload string) error {
 	}
 	if err := r.viewer.applyAnswer(sdp); err != nil {
 		return err
+	}
+	if again {
+		return nil
 	}
 	r.answered, r.viewer.answered = true, arrived
 	for _, c := range r.early {

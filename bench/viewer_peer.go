@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -12,6 +13,7 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
+	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 
@@ -176,8 +178,8 @@ func drain(from interface {
 	}
 }
 
-func (v *Viewer) makeOffer() (string, error) {
-	offer, err := v.peer.CreateOffer(nil)
+func (v *Viewer) makeOffer(options *webrtc.OfferOptions) (string, error) {
+	offer, err := v.peer.CreateOffer(options)
 	if err != nil {
 		return "", fmt.Errorf("create offer: %w", err)
 	}
@@ -190,10 +192,22 @@ func (v *Viewer) makeOffer() (string, error) {
 
 // applyAnswer and addCandidate keep the device's text out of their errors: it holds secrets.
 func (v *Viewer) applyAnswer(sdp string) error {
+	if rejectsAll(sdp) {
+		return errRefused
+	}
 	if v.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp}) != nil {
 		return errors.New("apply answer: it does not fit the offer")
 	}
 	return nil
+}
+
+// errRefused is what a viewer ends with when every section of its offer was rejected.
+var errRefused = errors.New("the device refused the offer: all its slots are taken")
+
+func rejectsAll(text string) bool {
+	var d sdp.SessionDescription
+	return d.UnmarshalString(text) == nil && len(d.MediaDescriptions) > 0 &&
+		!slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return m.MediaName.Port.Value != 0 })
 }
 
 func (v *Viewer) addCandidate(c messages.Candidate) {

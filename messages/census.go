@@ -27,6 +27,7 @@ type ViewerStatus struct {
 	AudioReceived  uint64             `json:"audio_packets_received"`
 	DataReceived   uint64             `json:"data_messages_received"`
 	KeyFrameWishes uint64             `json:"key_frame_wishes"`
+	IceRestarts    uint64             `json:"ice_restarts"`
 	Phases         map[string]float64 `json:"phases_s"`
 }
 

@@ -20,9 +20,10 @@ type RemoteCandidate struct {
 	Candidate Candidate
 }
 
-// Answer is the device's SDP answer to a viewer's offer.
+// Answer is the device's SDP answer to a viewer's offer. viewers itself sends the one that rejects all.
 //
 // Path: viewer -> session
+// Path: viewers -> session
 type Answer struct {
 	ClientID string
 	SDP      string

@@ -26,6 +26,13 @@ type PeerConnected struct {
 	Pair string // candidate types, local first: "host/host", "relay/srflx"
 }
 
+// PeerResumed says that media can flow again after ICE has restarted (Engine.Renew).
+//
+// Path: peer -> viewer
+type PeerResumed struct {
+	Pair string // as in PeerConnected
+}
+
 // PeerGone says that the peer connection failed or was closed by the other side.
 //
 // Path: peer -> viewer

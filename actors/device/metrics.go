@@ -27,6 +27,7 @@ type metrics struct {
 	offersBad        prometheus.Counter
 	candidatesBad    prometheus.Counter
 	candidatesEarly  prometheus.Counter
+	iceRestarts      prometheus.Counter
 	dataDropped      prometheus.Counter
 	unitsBad         prometheus.Counter
 	unitsEarly       prometheus.Counter
@@ -61,7 +62,8 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
 		offersBad:        counter("offers_bad_total", "Offers that could not be answered."),
 		candidatesBad:    counter("candidates_bad_total", "Remote candidates that could not be used."),
-		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held."),
+		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
+		iceRestarts:      counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
 		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
 		unitsBad:         counter("access_units_bad_total", "Access units that could not be packetised."),
 		unitsEarly:       counter("access_units_early_total", "Video of a source that just started, before its first key frame."),
@@ -73,7 +75,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		}),
 	}
 	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
+		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)

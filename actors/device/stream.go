@@ -22,6 +22,7 @@ type stream struct {
 	turnSize int  // bytes that have, since the last rest
 	turnAt   time.Time
 	resting  bool // next has asked for a rest
+	held     bool // nothing goes out: the viewer has no path for a while
 
 	needKey   bool             // video is dropped until the next key frame
 	nextVideo uint64           // number of the video frame that continues the stream
@@ -207,7 +208,7 @@ func (s *stream) queue(d due) {
 // the pace asks for a rest: rest then tells how long.
 func (s *stream) next() (p part, rest time.Duration, ok bool) {
 	switch {
-	case s.underway > 0 || len(s.backlog) == 0:
+	case s.held || s.underway > 0 || len(s.backlog) == 0:
 		return part{}, 0, false
 	case s.turn <= 0 && !s.resting:
 		s.resting = true

@@ -30,8 +30,10 @@ type viewer struct {
 	edges    *actors.Edges
 	state    string
 	offer    *messages.Offer
-	early    []messages.Candidate // came before the peer was there
+	early    []messages.Candidate // came before the peer could take them
 	peer     *rtc.Peer            // nil until the answer is made
+	renewing bool                 // a further offer is being answered
+	renewal  *renewal             // the newest that waits for that
 	deadline *actors.Timer        // of waiting, negotiating and connecting
 	stream   *stream
 	writes   chan part // to the edge that writes when a write can block; nil before the first
@@ -86,6 +88,12 @@ func (v *viewer) Receive(ctx actor.Context) {
 		v.onRollCall(ctx)
 	case *answered:
 		v.onAnswered(ctx, msg)
+	case *renewal:
+		v.onRenewal(ctx, msg)
+	case *renewed:
+		v.onRenewed(ctx, msg)
+	case *messages.PeerResumed:
+		v.onPeerResumed(ctx, msg)
 	case *messages.PeerCandidate:
 		v.onPeerCandidate(ctx, msg)
 	case *messages.PeerPhase:
@@ -165,14 +173,20 @@ func (v *viewer) onOffer(ctx actor.Context, msg *messages.Offer) {
 func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
 	v.peer, v.stream = msg.peer, newStream()
 	v.enter(ctx, viewerConnecting)
-	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: msg.answer})
+	v.answer(ctx, msg.answer)
+	peer := v.peer
+	v.edges.Open("read peer", func(e *actors.Edge) error { return readPeer(e, peer) })
+	v.edges.Open("read reports", func(e *actors.Edge) error { return peer.ReadReports(e.Context()) })
+	v.renew(ctx)
+}
+
+// answer sends an answer and lets in the candidates that had to wait for it.
+func (v *viewer) answer(ctx actor.Context, sdp string) {
+	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: sdp})
 	for _, candidate := range v.early {
 		v.addCandidate(candidate)
 	}
 	v.early = nil
-	peer := v.peer
-	v.edges.Open("read peer", func(e *actors.Edge) error { return readPeer(e, peer) })
-	v.edges.Open("read reports", func(e *actors.Edge) error { return peer.ReadReports(e.Context()) })
 }
 
 // readPeer posts the peer's events one at a time until the peer is gone.
@@ -190,7 +204,7 @@ func readPeer(e *actors.Edge, peer *rtc.Peer) error {
 
 func (v *viewer) onRemoteCandidate(msg *messages.RemoteCandidate) {
 	switch {
-	case v.peer != nil:
+	case v.peer != nil && !v.renewing:
 		v.addCandidate(msg.Candidate)
 	case len(v.early) < earlyCandidatesMax:
 		v.early = append(v.early, msg.Candidate)

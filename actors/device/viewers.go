@@ -3,6 +3,7 @@ package device
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 )
 
 // viewers admits viewers, supervises and counts them, and routes what the session receives to the
-// one that it is for. It owns the table of client ids. A new offer of a client id that is already
-// here replaces that viewer: the client has started again.
+// one that it is for. It owns the table of client ids. A new offer of a client id that is already here
+// renews the viewer's connection when it is of the same one, and else replaces that viewer: the client
+// has started again. Who comes when all slots are taken gets an answer that rejects all media.
 type viewers struct {
 	*parts
 	edges   *actors.Edges
@@ -25,13 +27,15 @@ type viewers struct {
 	servers []messages.IceServer
 	mapped  messages.ReflexiveAddresses
 	refused uint64
+	turned  map[string]time.Time // away: client id -> until when its candidates are of no use
 }
 
 // entry is one viewer as its parent knows it.
 type entry struct {
 	pid     *actor.PID
 	epoch   uint64
-	offered bool // it has had its offer; until then it only holds early candidates
+	offered bool   // it has had its offer; until then it only holds early candidates
+	session string // of that offer, see rtc.SessionOf
 	status  messages.ViewerStatus
 }
 
@@ -41,9 +45,14 @@ const (
 	viewerFrameLane   = 48
 	// waitingMax bounds the viewers that have sent candidates but no offer yet.
 	waitingMax = 16
+	// Candidates of a viewer that was turned away are expected for so long, from so many.
+	turnedFor = 30 * time.Second
+	turnedMax = 64
 )
 
-func newViewers(p *parts) *viewers { return &viewers{parts: p, table: map[string]*entry{}} }
+func newViewers(p *parts) *viewers {
+	return &viewers{parts: p, table: map[string]*entry{}, turned: map[string]time.Time{}}
+}
 
 // Receive implements actor.Actor.
 func (v *viewers) Receive(ctx actor.Context) {
@@ -84,26 +93,52 @@ func (v *viewers) onAskDue(ctx actor.Context) {
 }
 
 func (v *viewers) onOffer(ctx actor.Context, msg *messages.Offer) {
-	known := v.table[msg.ClientID]
+	known, session := v.table[msg.ClientID], rtc.SessionOf(msg.SDP)
 	if known != nil && known.offered {
+		if session != "" && session == known.session {
+			ctx.Send(known.pid, &renewal{offer: msg, config: v.peer()})
+			return
+		}
 		ctx.Stop(known.pid)
 		delete(v.table, msg.ClientID)
 		known = nil
 	}
 	if v.count(true) >= v.cfg.ViewersMax {
-		v.refused++
-		v.metrics.viewersRefused.Inc()
-		v.sys.Log().Warn("viewer refused, all slots are taken", zap.String("viewer", msg.ClientID), zap.Int("viewers_max", v.cfg.ViewersMax))
+		v.turnAway(ctx, msg)
 		return
 	}
+	delete(v.turned, msg.ClientID)
 	if known == nil {
 		known = v.spawn(ctx, msg.ClientID)
 	}
 	if known != nil {
-		known.offered = true
+		known.offered, known.session = true, session
 		ctx.Send(known.pid, msg)
 		v.metrics.viewers.Set(float64(v.count(true)))
 	}
+}
+
+// turnAway answers an offer for which there is no slot.
+func (v *viewers) turnAway(ctx actor.Context, msg *messages.Offer) {
+	v.refused++
+	v.metrics.viewersRefused.Inc()
+	v.sys.Log().Warn("viewer refused, all slots are taken", zap.String("viewer", msg.ClientID), zap.Int("viewers_max", v.cfg.ViewersMax))
+	if waiting := v.table[msg.ClientID]; waiting != nil { // for this offer, with candidates
+		ctx.Stop(waiting.pid)
+		delete(v.table, msg.ClientID)
+	}
+	now := time.Now()
+	maps.DeleteFunc(v.turned, func(_ string, until time.Time) bool { return now.After(until) })
+	if len(v.turned) < turnedMax {
+		v.turned[msg.ClientID] = now.Add(turnedFor)
+	}
+	rejection, err := v.engine.Reject(msg.SDP)
+	if err != nil {
+		v.metrics.offersBad.Inc()
+		v.sys.Log().Debug("offer cannot even be rejected", zap.String("viewer", msg.ClientID), zap.Error(err))
+		return
+	}
+	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: msg.ClientID, SDP: rejection})
 }
 
 // onRemoteCandidate: a candidate may come before its offer (kvs-protocol.md 7.4, 15); the viewer is
@@ -111,7 +146,7 @@ func (v *viewers) onOffer(ctx actor.Context, msg *messages.Offer) {
 func (v *viewers) onRemoteCandidate(ctx actor.Context, msg *messages.RemoteCandidate) {
 	known := v.table[msg.ClientID]
 	if known == nil {
-		if v.count(false) >= waitingMax {
+		if v.count(false) >= waitingMax || time.Now().Before(v.turned[msg.ClientID]) {
 			v.metrics.candidatesEarly.Inc()
 			return
 		}
@@ -124,7 +159,7 @@ func (v *viewers) onRemoteCandidate(ctx actor.Context, msg *messages.RemoteCandi
 
 func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 	v.epoch++
-	epoch, peer := v.epoch, rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped}
+	epoch, peer := v.epoch, v.peer()
 	pid, err := v.sys.Spawn(ctx, actors.Spec{
 		Name: fmt.Sprintf("viewer-%s-%d", clientID, epoch), Kind: "viewer",
 		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane, Inline: true},
@@ -136,6 +171,11 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 	}
 	v.table[clientID] = &entry{pid: pid, epoch: epoch, status: messages.ViewerStatus{ClientID: clientID, Epoch: epoch, State: viewerWaiting, Since: time.Now()}}
 	return v.table[clientID]
+}
+
+// peer is what a viewer's connection is made with now.
+func (v *viewers) peer() rtc.PeerConfig {
+	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped}
 }
 
 // count is the number of viewers that have, or have not yet, sent their offer.

@@ -70,11 +70,9 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	settings := e.settings
 	settings.SetNet(network)
 	servers := iceServers(cfg.IceServers, len(cfg.Reflexive.Addresses) > 0, e.log)
-	var urls []string
-	for _, s := range servers {
-		urls = append(urls, s.URLs...)
-	}
-	settings.SetICEProxyDialer(newTurnStreams(network, e.cfg.RootCAs, urls))
+	streams := newTurnStreams(network, e.cfg.RootCAs)
+	streams.trust(servers)
+	settings.SetICEProxyDialer(streams)
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(media),
 		webrtc.WithInterceptorRegistry(interceptors))
 	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
@@ -94,7 +92,7 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 		return nil, fmt.Errorf("make peer connection: %w", err)
 	}
 	p := &Peer{
-		log: e.log, pc: pc, network: network, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
+		log: e.log, pc: pc, network: network, streams: streams, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
 		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
 		channels: map[string]*webrtc.DataChannel{},
 	}
@@ -104,11 +102,22 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 
 // negotiate sets the offer, puts our tracks into its sections, and returns the answer.
 func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, error) {
+	gathers := o.credentials != p.credentials // ICE starts, or starts again
+	g := newGathering(p.hosts)
+	if !cfg.RelayOnly {
+		g.reflexive = cfg.Reflexive
+	}
+	p.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+		for _, event := range g.found(c) {
+			p.post(event)
+		}
+	})
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
 		return "", &OfferError{"the WebRTC stack cannot apply it"} // pion's error may quote it
 	}
+	p.credentials = o.credentials
 	for _, track := range []messages.Track{messages.Video, messages.Audio} {
-		if mid, ok := o.receive[track]; ok {
+		if mid, ok := o.receive[track]; ok && !p.sends(mid) {
 			if err := p.addTrack(track, mid); err != nil {
 				return "", err
 			}
@@ -120,17 +129,11 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 	if err != nil {
 		return "", fmt.Errorf("create answer: %w", err)
 	}
-	g := newGathering(p.hosts)
-	if !cfg.RelayOnly {
-		g.reflexive = cfg.Reflexive
-	}
-	p.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
-		for _, event := range g.found(c) {
-			p.post(event)
-		}
-	})
 	if err := p.pc.SetLocalDescription(answer); err != nil {
 		return "", fmt.Errorf("apply answer: %w", err)
+	}
+	if !gathers {
+		return answer.SDP, nil
 	}
 	if err := p.waitGathered(ctx, g, o.trickle); err != nil {
 		return "", err

@@ -26,9 +26,9 @@ type EngineConfig struct {
 	RootCAs   *x509.CertPool                       // trusted by TURN over TLS; nil: the system's
 	ConnectTo func(network, address string) string // where STUN and TURN servers are, as curl's --connect-to; nil: where they say
 
-	// A viewer that vanishes is reported as gone after DisconnectedAfter + FailedAfter without a
-	// sign of life; KeepAlive is how often one is asked for. Defaults: 5 s, 20 s, 2 s.
-	DisconnectedAfter, FailedAfter, KeepAlive time.Duration
+	// ConsentTimeout is how long a viewer may give no sign of life (RFC 7675 has 30 s at most) before it
+	// is reported as gone; default 25 s. One is asked for every tenth of it, every 2 s at least.
+	ConsentTimeout time.Duration
 
 	Log *zap.Logger
 }
@@ -37,6 +37,8 @@ const (
 	// dtlsResendAfter is the first resend interval of a DTLS flight. RFC 6347 4.2.4.1 recommends
 	// 1 s but allows less; one lost flight would cost a viewer that second.
 	dtlsResendAfter = 150 * time.Millisecond
+
+	keepAliveMost = 2 * time.Second
 
 	// stunGatherMax bounds how long gathering waits for a STUN server that does not answer.
 	stunGatherMax = 3 * time.Second
@@ -62,9 +64,9 @@ type Engine struct {
 // NewEngine makes the certificate and opens the shared sockets. Making the certificate takes
 // seconds on weak boards, so do it at start.
 func NewEngine(cfg EngineConfig) (*Engine, error) {
-	cfg.DisconnectedAfter = orElse(cfg.DisconnectedAfter, 5*time.Second)
-	cfg.FailedAfter = orElse(cfg.FailedAfter, 20*time.Second)
-	cfg.KeepAlive = orElse(cfg.KeepAlive, 2*time.Second)
+	if cfg.ConsentTimeout == 0 {
+		cfg.ConsentTimeout = 25 * time.Second
+	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
@@ -112,7 +114,8 @@ func (e *Engine) configure() error {
 	s.SetIncludeLoopbackCandidate(e.cfg.IncludeLoopback)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
-	s.SetICETimeouts(e.cfg.DisconnectedAfter, e.cfg.FailedAfter, e.cfg.KeepAlive)
+	fifth := e.cfg.ConsentTimeout / 5
+	s.SetICETimeouts(fifth, 4*fifth, min(fifth/2, keepAliveMost))
 	s.SetHostAcceptanceMinWait(0)
 	s.SetSrflxAcceptanceMinWait(0)
 	s.SetPrflxAcceptanceMinWait(0)
@@ -133,11 +136,4 @@ func (e *Engine) Close() error {
 		return fmt.Errorf("close ICE sockets: %w", err)
 	}
 	return nil
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }

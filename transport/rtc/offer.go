@@ -20,9 +20,11 @@ func (e *OfferError) Error() string { return "offer refused: " + e.Reason }
 // offer is what we read from an SDP offer before pion does.
 type offer struct {
 	sdp     string
-	trickle bool                      // a=ice-options:trickle (RFC 8840 4.1.1)
-	talks   bool                      // the viewer may send a track of its own
-	receive map[messages.Track]string // mid of the first section in which the viewer receives the track
+	trickle bool // a=ice-options:trickle (RFC 8840 4.1.1)
+	talks   bool // the viewer may send a track of its own
+
+	credentials string                    // of ICE; others than before mean that it restarts (RFC 8839 4.4.1.1.1)
+	receive     map[messages.Track]string // mid of the first section in which the viewer receives the track
 }
 
 // readOffer checks what would otherwise fail late or not at all, with a reason for each.
@@ -60,18 +62,21 @@ func (o *offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) 
 	}
 	mid, _ := m.Attribute(sdp.AttrKeyMID)
 	_, fingerprint := either("fingerprint")
-	_, ufrag := either("ice-ufrag")
-	_, password := either("ice-pwd")
+	ufrag, hasUfrag := either("ice-ufrag")
+	password, hasPassword := either("ice-pwd")
 	setup, _ := either(sdp.AttrKeyConnectionSetup)
 	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
 		return nil // rejected by the offerer itself (RFC 3264 6)
+	}
+	if o.credentials == "" {
+		o.credentials = ufrag + ":" + password
 	}
 	switch {
 	case mid == "":
 		return &OfferError{"a media section has no a=mid; offer with BUNDLE (RFC 8843)"}
 	case !fingerprint:
 		return &OfferError{"it has no DTLS fingerprint (RFC 8827 6.5)"}
-	case !ufrag || !password:
+	case !hasUfrag || !hasPassword:
 		return &OfferError{"it has no ICE credentials (RFC 8839 5.4)"}
 	case setup == "passive": // RFC 8842 5.2 asks for actpass
 		return &OfferError{"it insists on being the DTLS server; offer a=setup:actpass"}

@@ -32,7 +32,9 @@ type Peer struct {
 	log          *zap.Logger
 	pc           *webrtc.PeerConnection
 	network      *network
-	hosts        int
+	streams      *turnStreams
+	hosts        int    // host candidates that will come
+	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
 	out          *outgoing
 
@@ -61,6 +63,7 @@ type Peer struct {
 	announced bool // PeerConnected was posted
 	checking  time.Time
 	paired    time.Time
+	resuming  bool // ICE has restarted and PeerResumed is due
 
 	channels     map[string]*webrtc.DataChannel // newest per label
 	channelsOpen int
@@ -81,8 +84,8 @@ func (p *Peer) onPair(pair *webrtc.ICECandidatePair) {
 	p.blocking.Store(local.Typ == webrtc.ICECandidateTypeRelay && p.network.isStream(local.RelatedPort))
 }
 
-// Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerGone,
-// *PeerData or *PeerKeyFrameWish.
+// Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerResumed,
+// *PeerGone, *PeerData or *PeerKeyFrameWish.
 func (p *Peer) Read(ctx context.Context) (any, error) {
 	select {
 	case event := <-p.events:
@@ -175,6 +178,9 @@ func (p *Peer) onICEState(state webrtc.ICEConnectionState) {
 	p.mu.Unlock()
 	if found > 0 {
 		p.post(&messages.PeerPhase{Name: messages.PhaseFindPair, Took: found})
+	}
+	if state == webrtc.ICEConnectionStateConnected && p.resume() {
+		p.post(&messages.PeerResumed{Pair: p.Pair()})
 	}
 }
 

@@ -148,7 +148,7 @@ func TestViewerSaysGoodbye(t *testing.T) {
 }
 
 func TestViewerVanishes(t *testing.T) {
-	e := newEngine(t, EngineConfig{DisconnectedAfter: 300 * time.Millisecond, FailedAfter: 300 * time.Millisecond, KeepAlive: 50 * time.Millisecond})
+	e := newEngine(t, EngineConfig{ConsentTimeout: 600 * time.Millisecond})
 	v, d := connect(t, e, wish{video: true, audio: true}, PeerConfig{})
 	must(t, v.socket.Close()) // as if killed: not a packet more
 	if gone := next[*messages.PeerGone](d); gone.Reason != "the viewer does not answer any more" {
@@ -157,7 +157,7 @@ func TestViewerVanishes(t *testing.T) {
 }
 
 func TestViewerNeverComes(t *testing.T) {
-	e := newEngine(t, EngineConfig{DisconnectedAfter: 200 * time.Millisecond, FailedAfter: 200 * time.Millisecond, KeepAlive: 50 * time.Millisecond})
+	e := newEngine(t, EngineConfig{ConsentTimeout: 400 * time.Millisecond})
 	v := newViewer(t, wish{video: true})
 	p, answer, err := e.Answer(t.Context(), PeerConfig{}, v.offer(true))
 	must(t, err)

@@ -177,9 +177,13 @@ func (v *viewer) trickle(c webrtc.ICECandidateInit) {
 
 // offer returns the viewer's offer: with all candidates when it does not trickle, with none when it
 // does.
-func (v *viewer) offer(trickle bool) string {
+func (v *viewer) offer(trickle bool) string { v.t.Helper(); return v.offerAgain(trickle, false) }
+
+func (v *viewer) offerAgain(trickle, restart bool) string {
 	v.t.Helper()
-	d, err := v.pc.CreateOffer(&webrtc.OfferOptions{OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: trickle}})
+	d, err := v.pc.CreateOffer(&webrtc.OfferOptions{
+		OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: trickle}, ICERestart: restart,
+	})
 	must(v.t, err)
 	complete := webrtc.GatheringCompletePromise(v.pc)
 	must(v.t, v.pc.SetLocalDescription(d))
