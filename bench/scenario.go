@@ -39,6 +39,7 @@ func scenarios() []scenario {
 		{"fanout", fanoutScenario, showFanout},
 		{"latency", latencyScenario, showLatency},
 		{"signaling", signalingScenario, showSignaling},
+		{"churn", churnScenario, showChurn},
 	}
 }
 

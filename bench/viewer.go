@@ -50,6 +50,7 @@ type ViewerConfig struct {
 	Credentials  aws.Provider                         // required
 	ConnectTo    func(network, address string) string // where to go for a host:port, as curl's --connect-to; nil: there
 
+	NoServers    bool // use neither STUN nor TURN
 	RelayOnly    bool
 	RelayURL     string   // the TURN server to use; empty: the first one over UDP
 	Loopback     bool     // gather loopback candidates too

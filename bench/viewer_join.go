@@ -86,6 +86,9 @@ func (v *Viewer) join() error {
 // more costs a socket and another round of checks, and the viewers share a machine with each other and
 // often with the device. Where the service is AWS, its STUN server comes on top, as in the SDKs.
 func (v *Viewer) iceServers(servers []messages.IceServer) []messages.IceServer {
+	if v.cfg.NoServers {
+		return nil
+	}
 	if v.cfg.RelayURL != "" && len(servers) > 0 {
 		return []messages.IceServer{{URLs: []string{v.cfg.RelayURL}, Username: servers[0].Username, Password: servers[0].Password}}
 	}

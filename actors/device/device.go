@@ -75,6 +75,7 @@ type Config struct {
 	RelayOnly       bool   // offer relay candidates alone
 	NoSpareRelay    bool   // keep no allocation ready on the TURN server for the next viewer
 	NoDataChannel   bool
+	ConsentTimeout  time.Duration // without a sign of life for so long, a viewer is gone; default 25 s
 	NoTWCC          bool
 	NoPacing        bool // send signaling messages without regard to AWS's limits per socket
 
@@ -137,7 +138,7 @@ func Start(cfg Config) (*Device, error) {
 	}
 	engine, err := rtc.NewEngine(rtc.EngineConfig{
 		ListenUDP: cfg.ListenUDP, IncludeLoopback: cfg.IncludeLoopback,
-		RootCAs: cfg.RootCAs, ConnectTo: cfg.ConnectTo,
+		RootCAs: cfg.RootCAs, ConnectTo: cfg.ConnectTo, ConsentTimeout: cfg.ConsentTimeout,
 		TWCC: !cfg.NoTWCC, DataChannel: !cfg.NoDataChannel, Log: cfg.Log.Named("rtc"),
 	})
 	if err != nil {
@@ -264,6 +265,9 @@ func (d *Device) Ready(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Peers is the number of peer connections there are, the spare one included.
+func (d *Device) Peers() int { return d.engine.Peers() }
 
 // Stop closes every peer and the signaling session, and waits for it.
 func (d *Device) Stop(ctx context.Context) error {

@@ -88,10 +88,11 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 type engineCollector struct {
 	engine *rtc.Engine
 	descs  [5]*prometheus.Desc
+	peers  *prometheus.Desc
 }
 
 func newEngineCollector(engine *rtc.Engine) *engineCollector {
-	c := &engineCollector{engine: engine}
+	c := &engineCollector{engine: engine, peers: prometheus.NewDesc("kvs_peer_connections", "Peer connections that are open, the spare one included.", nil, nil)}
 	for i, m := range [...]struct{ name, help string }{
 		{"kvs_udp_send_calls_total", "System calls that sent datagrams to viewers."},
 		{"kvs_udp_packets_batched_total", "Packets of frames that went out in batches."},
@@ -106,6 +107,7 @@ func newEngineCollector(engine *rtc.Engine) *engineCollector {
 
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- c.peers
 	for _, d := range c.descs {
 		out <- d
 	}
@@ -113,6 +115,7 @@ func (c *engineCollector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *engineCollector) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.MustNewConstMetric(c.peers, prometheus.GaugeValue, float64(c.engine.Peers()))
 	sent := c.engine.Sent()
 	for i, n := range [...]uint64{sent.Calls, sent.Batched, sent.Lost, sent.SegmentsRefused, c.engine.SparesUsed()} {
 		out <- prometheus.MustNewConstMetric(c.descs[i], prometheus.CounterValue, float64(n))

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -38,13 +39,14 @@ type config struct {
 	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
 	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
-	ListenUDP   string `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
-	Loopback    bool   `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
-	RelayOnly   bool   `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
-	SpareRelay  bool   `flag:"spare-relay" env:"HELIOGRAPH_SPARE_RELAY" default:"true" help:"keep an allocation on the TURN server ready for the next viewer"`
-	DataChannel bool   `flag:"data-channel" env:"ENABLE_SCTP_DATA_CHANNEL" default:"true" help:"accept data channels"`
-	TWCC        bool   `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
-	Pacing      bool   `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
+	ListenUDP   string        `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
+	Loopback    bool          `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
+	RelayOnly   bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
+	SpareRelay  bool          `flag:"spare-relay" env:"HELIOGRAPH_SPARE_RELAY" default:"true" help:"keep an allocation on the TURN server ready for the next viewer"`
+	DataChannel bool          `flag:"data-channel" env:"ENABLE_SCTP_DATA_CHANNEL" default:"true" help:"accept data channels"`
+	TWCC        bool          `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
+	Consent     time.Duration `flag:"consent-timeout" env:"HELIOGRAPH_CONSENT_TIMEOUT" default:"25s" help:"how long a viewer may give no sign of life before its slot is free again"`
+	Pacing      bool          `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
 
 	Processors   int    `flag:"processors" env:"HELIOGRAPH_PROCESSORS" default:"1" help:"threads that run at the same time; one costs least, 0 = all there are" group:"Operation"`
 	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none"`
@@ -63,6 +65,8 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
 	case c.SourceStart != "always" && c.SourceStart != "viewer":
 		return device.Config{}, errors.New("--source-start must be always or viewer")
+	case c.Consent < time.Second || c.Consent > 5*time.Minute:
+		return device.Config{}, errors.New("--consent-timeout must be from 1s to 5m")
 	case c.Processors < 0:
 		return device.Config{}, errors.New("--processors must be 1 or more, or 0 for all there are")
 	}
@@ -83,7 +87,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
-		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
+		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, ConsentTimeout: c.Consent, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
 	if c.PrintMetrics {
 		cfg.PrintMetrics = os.Stdout

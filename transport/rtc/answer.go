@@ -97,6 +97,8 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 		channels: map[string]*webrtc.DataChannel{},
 	}
 	p.listen()
+	p.count = &e.peers
+	p.count.Add(1)
 	return p, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -59,6 +60,7 @@ type Engine struct {
 	out         *sending
 	sockets     *sockets
 	spares      spares
+	peers       atomic.Int64 // open
 }
 
 // NewEngine makes the certificate and opens the shared sockets. Making the certificate takes
@@ -105,6 +107,9 @@ func (e *Engine) register() (err error) {
 
 // Sent counts what the shared sockets and the peers' sockets to TURN servers have sent.
 func (e *Engine) Sent() Sent { return e.out.counts.read() }
+
+// Peers is the number of peers that are open, a spare one included.
+func (e *Engine) Peers() int { return int(e.peers.Load()) }
 
 // configure sets what every peer connection shares (performance.md, "Setup latency" and point 6).
 func (e *Engine) configure() error {

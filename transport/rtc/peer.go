@@ -36,6 +36,7 @@ type Peer struct {
 	hosts        int    // host candidates that will come
 	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
+	count        *atomic.Int64 // the engine's, of open peers
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.
@@ -266,6 +267,7 @@ func (p *Peer) Close() error {
 		timer.Stop()
 		p.network.cut()
 		p.callbacks.Wait()
+		p.count.Add(-1)
 	})
 	return p.closeErr
 }
