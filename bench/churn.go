@@ -30,9 +30,9 @@ type churnPlan struct{ warm, joins, atOnce, steps int }
 
 func planChurn(quick bool) churnPlan {
 	if quick {
-		return churnPlan{warm: 20, joins: 200, atOnce: 10, steps: 4}
+		return churnPlan{warm: 100, joins: 200, atOnce: 10, steps: 4}
 	}
-	return churnPlan{warm: 40, joins: 1000, atOnce: 10, steps: 10}
+	return churnPlan{warm: 300, joins: 1000, atOnce: 10, steps: 10}
 }
 
 // standing is what there is of everything that a viewer takes.
