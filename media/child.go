@@ -37,7 +37,7 @@ func startChild(ctx context.Context, cfg ExecConfig) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], closed(err, stdin, ours))
 	}
-	c := &child{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, stdout: stdout, said: &said{log: cfg.Log}}
+	c := &child{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, stdout: stdout, said: &said{what: "source program", log: cfg.Log}}
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = stdin, theirs, c.said, childEndWithin
 	c.cmd.Cancel = func() error {
 		stdout.Close() // a process that left the group may hold the other end
@@ -80,6 +80,7 @@ func (c *child) end() error {
 
 // said takes in what a program writes to stderr, line by line.
 type said struct {
+	what   string // the program is, in the log
 	log    *zap.Logger
 	open   []byte // a line that has not ended
 	tail   []string
@@ -129,8 +130,8 @@ func (s *said) take() {
 		return
 	}
 	if s.left > 0 {
-		s.log.Warn("the source program wrote more than is logged", zap.Int("lines_left_out", s.left))
+		s.log.Warn("the "+s.what+" wrote more than is logged", zap.Int("lines_left_out", s.left))
 		s.left = 0
 	}
-	s.log.Info("source program", zap.String("said", line))
+	s.log.Info(s.what, zap.String("said", line))
 }

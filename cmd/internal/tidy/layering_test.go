@@ -24,6 +24,7 @@ type library struct {
 
 var libraries = []library{
 	{"github.com/asynkron/protoactor-go", []string{"actors"}, "only actors speak proto.actor, so that its pitfalls are met in one place"},
+	{"github.com/pion/webrtc/v4/pkg/media", []string{"media", "transport/rtc"}, "pion's media readers and writers are the media layer's"},
 	{"github.com/pion/webrtc", []string{"transport/rtc"}, "peer connections live in transport/rtc; everybody else sees its blocking calls"},
 	{"github.com/pion/turn", []string{"transport/relay"}, "STUN and TURN live in transport/relay"},
 	{"github.com/gobwas/ws", []string{"transport/signaling", "transport/api"}, "WebSockets are spoken by the client in transport/signaling and the doors in transport/api"},
@@ -79,9 +80,10 @@ func foreign(dir, name string, test bool) string {
 		if !within(name, l.prefix) || test || layerOf(dir) == "bench" {
 			continue
 		}
-		if !slices.ContainsFunc(l.users, func(user string) bool { return within(dir, user) }) {
-			return l.reason
+		if slices.ContainsFunc(l.users, func(user string) bool { return within(dir, user) }) {
+			return "" // the first that fits decides
 		}
+		return l.reason
 	}
 	return ""
 }
