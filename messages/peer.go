@@ -48,6 +48,8 @@ type PeerData struct {
 	Channel string // label of the data channel, to answer on
 	Text    bool
 	Data    []byte
+
+	Oversized bool // the message was larger than what is taken; Data is empty
 }
 
 // PeerKeyFrameWish is a PLI or FIR from the viewer.

@@ -15,12 +15,14 @@ import (
 //     stream sheds frames (shedding.go), and nobody else's picture suffers for it.
 //   - The source is asked for what the weakest of the others carries, less the share of sound and
 //     headers, and no less than a floor below which a picture is none.
+//   - It is asked for no more than the lowest ceiling that a viewer has asked for.
 //   - It goes down at once and up slowly, so that a path that was just full is not filled again.
 //
 // The encoder owns it. A viewer that leaves is forgotten when its estimates stop.
 type bitrate struct {
 	estimates map[string]estimate // by client id
-	asked     int                 // bit/s of video, 0: nothing
+	ceilings  map[string]*messages.BitrateCeiling
+	asked     int // bit/s of video, 0: nothing
 	askedAt   time.Time
 }
 
@@ -39,7 +41,9 @@ const (
 	soundBps         = 80_000
 )
 
-func newBitrate() *bitrate { return &bitrate{estimates: map[string]estimate{}} }
+func newBitrate() *bitrate {
+	return &bitrate{estimates: map[string]estimate{}, ceilings: map[string]*messages.BitrateCeiling{}}
+}
 
 // heard takes in an estimate and returns what to ask of the source now, if anything.
 func (b *bitrate) heard(msg *messages.ViewerEstimate, now time.Time) (bps int, ask bool) {
@@ -55,8 +59,40 @@ func (b *bitrate) heard(msg *messages.ViewerEstimate, now time.Time) (bps int, a
 	return b.ask(b.wanted(), now)
 }
 
-// wanted is what the viewers that count can take, 0 when nothing limits them.
+// capped takes in a ceiling and returns what to ask of the source now, if anything. It is somebody's
+// wish and holds at once, upwards too.
+func (b *bitrate) capped(msg *messages.BitrateCeiling, now time.Time) (bps int, ask bool) {
+	known := b.ceilings[msg.ClientID]
+	switch {
+	case known != nil && known.Epoch > msg.Epoch: // of a viewer that was replaced
+		return 0, false
+	case msg.Bps == 0:
+		delete(b.ceilings, msg.ClientID)
+	default:
+		b.ceilings[msg.ClientID] = msg
+	}
+	wanted := b.wanted()
+	if wanted == b.asked {
+		return 0, false
+	}
+	b.asked, b.askedAt = wanted, now
+	return wanted, true
+}
+
+// wanted is the lower of what the viewers that count can take and what they ask for, 0 when nothing
+// limits them.
 func (b *bitrate) wanted() int {
+	wanted := b.carried()
+	for _, c := range b.ceilings {
+		if wanted == 0 || c.Bps < wanted {
+			wanted = c.Bps
+		}
+	}
+	return wanted
+}
+
+// carried is what the paths of the viewers that count can take, 0 when nothing limits them.
+func (b *bitrate) carried() int {
 	var all, limited []int
 	for _, e := range b.estimates {
 		all = append(all, e.Bps)

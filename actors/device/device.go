@@ -3,6 +3,8 @@
 //
 // The way of a frame:  source (edge) -> encoder -> fanout -> viewer -> peer connection, all of it on the
 // source's thread, one viewer after the other; only a write that can block (TURN over TCP) has an edge.
+// The way back:        peer connection -> viewer -> sink (sound); data channel -> viewer -> fanout, encoder,
+// hook, and the answer back to viewer.
 // The way of an offer: websocket (edge) -> session -> viewers -> viewer, and the answer back to session.
 // What session and viewer need of others is published to them: credentials -> session, gatherer;
 // gatherer -> session, viewers. A fault in signaling, credentials, ICE configuration or the source
@@ -42,6 +44,8 @@ const (
 	pathEncoder     = "device/encoder"
 	pathFanout      = "device/fanout"
 	pathViewers     = "device/viewers"
+	pathSink        = "device/sink"
+	pathHook        = "device/hook"
 )
 
 // The default of ViewersMax, AWS's own limit per channel (kvs-protocol.md 3.8).
@@ -68,6 +72,10 @@ type Config struct {
 	SourceOnDemand bool         // let the source run while somebody watches, instead of always
 	ViewersMax     int          // default 10
 
+	Sink     media.Sink          // where the sound of viewers goes; nil: nowhere
+	Grants   Grants              // what some viewers may ask for by their data channels; nil: nothing of it
+	Commands map[string][]string // programs with their arguments that a viewer may be granted, by name
+
 	// WatchAddresses calls back with the machine's addresses whenever they change; nil: addresses.Watch.
 	WatchAddresses  func(ctx context.Context, changed func([]netip.Addr) error) error
 	ListenUDP       string // address of the shared UDP socket; default ":0"
@@ -89,6 +97,9 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Channel == "" || c.Region == "" || c.Credentials == nil || c.Source == nil {
 		return c, errors.New("device: channel, region, credentials and source are required")
+	}
+	if err := c.Grants.check(c.Commands); err != nil {
+		return c, fmt.Errorf("device: %w", err)
 	}
 	if c.ClientID == "" {
 		c.ClientID = "ProducerMaster"
@@ -190,14 +201,21 @@ func newRoot(p *parts, door *admin.Server) actor.Actor {
 		s.Lanes.Frames, s.Lanes.Inline = unitsLane, true
 		return s
 	}
-	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys,
+	specs := []actors.Spec{
 		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
 		onTheWay(child("fanout", 256, func() actor.Actor { return newFanout(p) })),
 		onTheWay(child("encoder", 32, func() actor.Actor { return newEncoder(p) })),
 		child("session", 256, func() actor.Actor { return newSession(p) }),
 		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
 		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),
-	)}
+	}
+	if len(p.cfg.Commands) > 0 {
+		specs = append([]actors.Spec{child("hook", 32, func() actor.Actor { return newHook(p) })}, specs...)
+	}
+	if p.cfg.Sink != nil {
+		specs = append([]actors.Spec{child("sink", 128, func() actor.Actor { return newSink(p) })}, specs...)
+	}
+	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys, specs...)}
 }
 
 // root keeps the fixed actors alive and owns the admin door.

@@ -74,6 +74,8 @@ func (n *encoder) Receive(ctx actor.Context) {
 		n.onKeyFrameWish()
 	case *messages.ViewerEstimate:
 		n.onEstimate(msg)
+	case *messages.BitrateCeiling:
+		n.onCeiling(msg)
 	case *messages.Watched:
 		n.onWatched(msg)
 	case *actors.EdgeEnded:
@@ -142,7 +144,14 @@ func (n *encoder) onKeyFrameWish() {
 }
 
 func (n *encoder) onEstimate(msg *messages.ViewerEstimate) {
-	bps, ask := n.bitrate.heard(msg, time.Now())
+	n.askBitrate(n.bitrate.heard(msg, time.Now()))
+}
+
+func (n *encoder) onCeiling(msg *messages.BitrateCeiling) {
+	n.askBitrate(n.bitrate.capped(msg, time.Now()))
+}
+
+func (n *encoder) askBitrate(bps int, ask bool) {
 	if !ask || !n.cfg.Source.RequestBitrate(bps) {
 		return
 	}

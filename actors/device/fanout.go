@@ -19,6 +19,7 @@ type fanout struct {
 	subscribers map[string]*actor.PID
 	group       []*messages.Frame // the video frames since the last key frame, that one first
 	groupBytes  int
+	key         *messages.AccessUnit // the newest key frame, also of a group that was let go
 }
 
 // The bounds of the held group. A source whose groups are longer gives its viewers no catch-up: they
@@ -51,6 +52,8 @@ func (f *fanout) Receive(ctx actor.Context) {
 		f.onTerminated(ctx, msg)
 	case *messages.WatchedWanted:
 		f.tellWatched(ctx)
+	case *messages.SnapshotWanted:
+		ctx.Respond(&messages.Snapshot{Ticket: msg.Ticket, Unit: f.key})
 	case *messages.SourceRests:
 		f.group, f.groupBytes = nil, 0 // what it holds grows old
 	}
@@ -75,6 +78,7 @@ func (f *fanout) onUnit(ctx actor.Context, unit *messages.AccessUnit) {
 func (f *fanout) hold(frame *messages.Frame) {
 	switch {
 	case frame.Unit.KeyFrame:
+		f.key = frame.Unit
 		f.group, f.groupBytes = nil, 0 // a new slice: the old one is on its way to viewers
 	case len(f.group) == 0:
 		return

@@ -29,6 +29,12 @@ type metrics struct {
 	candidatesEarly  prometheus.Counter
 	iceRestarts      prometheus.Counter
 	dataDropped      prometheus.Counter
+	dataMessages     *prometheus.CounterVec
+	dataRequests     *prometheus.CounterVec
+	hooks            *prometheus.CounterVec
+	talks            prometheus.Counter
+	talkFailures     prometheus.Counter
+	talkPackets      *prometheus.CounterVec
 	unitsBad         prometheus.Counter
 	unitsEarly       prometheus.Counter
 	groupsLetGo      prometheus.Counter
@@ -40,6 +46,9 @@ type metrics struct {
 func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help}, labels)
 	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
@@ -65,6 +74,12 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
 		iceRestarts:      counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
 		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
+		dataMessages:     counters("data_messages_total", "Data-channel messages of viewers by kind.", "kind"),
+		dataRequests:     counters("data_requests_total", "Data-channel requests by what became of them.", "request", "outcome"),
+		hooks:            counters("hooks_total", "The owner's commands that viewers asked for, by what became of them.", "outcome"),
+		talks:            counter("talks_total", "Times a viewer began to talk to the audio sink."),
+		talkFailures:     counter("talk_failures_total", "Talks that the audio sink failed."),
+		talkPackets:      counters("talk_packets_total", "Packets of viewers' sound for the audio sink, by what became of them.", "outcome"),
 		unitsBad:         counter("access_units_bad_total", "Access units that could not be packetised."),
 		unitsEarly:       counter("access_units_early_total", "Video of a source that just started, before its first key frame."),
 		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
@@ -75,7 +90,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		}),
 	}
 	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
+		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)
@@ -134,4 +149,17 @@ func (m *metrics) sessionState(current string) {
 		}
 		m.state.WithLabelValues(state).Set(value)
 	}
+}
+
+// sound, data and request count by label; a request's name is the viewer's and counts only when known.
+func (m *metrics) sound(outcome string) { m.talkPackets.WithLabelValues(outcome).Inc() }
+func (m *metrics) data(kind string)     { m.dataMessages.WithLabelValues(kind).Inc() }
+
+func (m *metrics) request(name, outcome string) {
+	switch name {
+	case "ping", "stats", "keyframe", "snapshot", "bitrate", "exec":
+	default:
+		name = requestUnknownLabel
+	}
+	m.dataRequests.WithLabelValues(name, outcome).Inc()
 }

@@ -15,7 +15,8 @@ import (
 
 // viewer is one peer connection. It answers the offer, trickles candidates both ways, and from the
 // moment DTLS is done sends every frame the fan-out gives it. It owns the peer and talks to session
-// (answer, candidates), fanout (subscription), encoder (key-frame wishes) and its parent.
+// (answer, candidates), fanout (subscription), encoder (key-frame wishes), sink (what the viewer says)
+// and its parent; what its data channels bring is in data.go.
 //
 // States: waiting (holds candidates that came before the offer) -> negotiating (the answer is being
 // made) -> connecting (ICE and DTLS) -> streaming. Whatever ends it stops the actor; Stopping closes
@@ -36,6 +37,7 @@ type viewer struct {
 	renewal  *renewal             // the newest that waits for that
 	deadline *actors.Timer        // of waiting, negotiating and connecting
 	stream   *stream
+	data     *data
 	writes   chan part // to the edge that writes when a write can block; nil before the first
 	status   messages.ViewerStatus
 	phases   messages.Phases
@@ -65,7 +67,7 @@ const (
 )
 
 func newViewer(p *parts, clientID string, epoch uint64, config rtc.PeerConfig) *viewer {
-	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, state: viewerWaiting, phases: messages.Phases{},
+	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, state: viewerWaiting, phases: messages.Phases{}, data: newData(),
 		log: p.sys.Log().With(zap.String("viewer", clientID), zap.Uint64("epoch", epoch))}
 }
 
@@ -79,7 +81,7 @@ func (v *viewer) Receive(ctx actor.Context) {
 	case *actor.Started:
 		v.onStarted(ctx)
 	case *actor.Stopping:
-		v.onStopping()
+		v.onStopping(ctx)
 	case *messages.Offer:
 		v.onOffer(ctx, msg)
 	case *messages.RemoteCandidate:
@@ -101,7 +103,15 @@ func (v *viewer) Receive(ctx actor.Context) {
 	case *messages.PeerConnected:
 		v.onPeerConnected(ctx, msg)
 	case *messages.PeerData:
-		v.onPeerData(msg)
+		v.onPeerData(ctx, msg)
+	case *messages.PeerSound:
+		v.onPeerSound(ctx, msg)
+	case *messages.Snapshot:
+		v.onSnapshot(msg)
+	case *messages.HookDone:
+		v.onHookDone(msg)
+	case *dataLate:
+		v.onDataLate(msg)
 	case *messages.PeerKeyFrameWish:
 		v.onPeerKeyFrameWish(ctx)
 	case *messages.PeerGone:
@@ -125,7 +135,8 @@ func (v *viewer) onStarted(ctx actor.Context) {
 }
 
 // onStopping closes the peer. It may take some milliseconds, which nobody waits for any more.
-func (v *viewer) onStopping() {
+func (v *viewer) onStopping(ctx actor.Context) {
+	v.liftCeiling(ctx)
 	v.edges.Close()
 	if v.peer == nil {
 		return
@@ -366,18 +377,6 @@ func (v *viewer) onFirstFrame(ctx actor.Context) {
 		printPhases(v.cfg.PrintMetrics, v.clientID, v.phases)
 	}
 	v.report(ctx)
-}
-
-// onPeerData: "ping" is answered with "pong", whatever else comes goes back as it came.
-func (v *viewer) onPeerData(msg *messages.PeerData) {
-	reply := msg.Data
-	if msg.Text && string(msg.Data) == "ping" {
-		reply = []byte("pong")
-	}
-	if err := v.peer.SendData(msg.Channel, msg.Text, reply); err != nil {
-		v.metrics.dataDropped.Inc()
-		v.log.Debug("send data failed", zap.Error(err))
-	}
 }
 
 func (v *viewer) onPeerKeyFrameWish(ctx actor.Context) {

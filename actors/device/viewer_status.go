@@ -21,6 +21,11 @@ type sample struct {
 
 func (v *viewer) report(ctx actor.Context) {
 	v.told = time.Now()
+	ctx.Send(v.sys.PID(pathViewers), v.ownStatus())
+}
+
+// ownStatus is how the viewer is now.
+func (v *viewer) ownStatus() *messages.ViewerStatus {
 	status := v.status
 	status.Phases = make(map[string]float64, len(v.phases))
 	for name, took := range v.phases {
@@ -29,7 +34,7 @@ func (v *viewer) report(ctx actor.Context) {
 	if v.stream != nil {
 		v.fillCounters(&status)
 	}
-	ctx.Send(v.sys.PID(pathViewers), &status)
+	return &status
 }
 
 func (v *viewer) fillCounters(status *messages.ViewerStatus) {

@@ -175,7 +175,7 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 
 // peer is what a viewer's connection is made with now.
 func (v *viewers) peer() rtc.PeerConfig {
-	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped}
+	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped, Sound: v.cfg.Sink != nil}
 }
 
 // count is the number of viewers that have, or have not yet, sent their offer.

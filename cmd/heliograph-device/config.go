@@ -37,6 +37,7 @@ type config struct {
 	VideoFPS     int    `flag:"video-fps" env:"HELIOGRAPH_VIDEO_FPS" default:"30" help:"pictures per second of test and cameras"`
 	VideoBitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video of test and cameras at most; viewers' networks may ask for less"`
 	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
+	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
 	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
 	ListenUDP   string        `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
@@ -47,6 +48,9 @@ type config struct {
 	TWCC        bool          `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
 	Consent     time.Duration `flag:"consent-timeout" env:"HELIOGRAPH_CONSENT_TIMEOUT" default:"25s" help:"how long a viewer may give no sign of life before its slot is free again"`
 	Pacing      bool          `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
+
+	DataGrants   map[string][]string `flag:"data-grant" default:"" help:"what viewers may ask for by data channel beyond the harmless: PATTERN=bitrate exec:NAME, for a pattern of client ids such as operator-*; may be repeated" group:"Data channel"`
+	DataCommands map[string][]string `flag:"data-command" default:"" help:"a program that a viewer may be granted: NAME=PROGRAM ARGUMENT, run without a shell; may be repeated"`
 
 	Processors   int    `flag:"processors" env:"HELIOGRAPH_PROCESSORS" default:"1" help:"threads that run at the same time; one costs least, 0 = all there are" group:"Operation"`
 	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none"`
@@ -74,6 +78,10 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	if err != nil {
 		return device.Config{}, err
 	}
+	sink, err := openSink(c.AudioSink, log)
+	if err != nil {
+		return device.Config{}, err
+	}
 	roots, err := aws.ReadRoots(c.CAFile)
 	if err != nil {
 		return device.Config{}, err
@@ -86,6 +94,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
+		Sink: sink, Grants: c.DataGrants, Commands: c.DataCommands,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, ConsentTimeout: c.Consent, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}

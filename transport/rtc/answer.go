@@ -25,6 +25,7 @@ type PeerConfig struct {
 	IceServers []messages.IceServer
 	RelayOnly  bool                        // gather relay candidates only
 	Reflexive  messages.ReflexiveAddresses // of the shared sockets; empty: the peer asks the STUN servers itself
+	Sound      bool                        // make events of what the viewer says
 }
 
 // Answer makes a peer for an SDP offer. It returns when the answer can be sent: at once when the
@@ -43,6 +44,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err != nil {
 		return nil, "", err
 	}
+	p.sound = cfg.Sound
 	answer, err := p.negotiate(ctx, o, cfg)
 	if err != nil {
 		return nil, "", errors.Join(err, p.Close())

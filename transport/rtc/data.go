@@ -1,15 +1,17 @@
 package rtc
 
 import (
+	"bytes"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
 
 const (
-	dataMessageBytesMax = 64 << 10 // larger messages of the viewer are dropped
+	dataMessageBytesMax = 64 << 10 // of a larger message of the viewer only the event is left
 	dataChannelsMax     = 16       // per viewer; further ones are closed
 	dataBufferedMax     = 1 << 20  // bytes that wait to be sent on a channel
 )
@@ -17,8 +19,8 @@ const (
 // PeerReceived counts what the viewer sent.
 type PeerReceived struct {
 	AudioPackets  uint64 // RTP packets of its microphone
-	DataMessages  uint64 // data-channel messages that became events
-	DataOversized uint64 // messages dropped because they were larger than 64 KiB
+	DataMessages  uint64 // data-channel messages
+	DataOversized uint64 // those larger than 64 KiB, whose events are empty
 }
 
 type receivedCounters struct{ audioPackets, dataMessages, dataOversized atomic.Uint64 }
@@ -33,6 +35,7 @@ func (p *Peer) Received() PeerReceived {
 }
 
 // onTrack counts the packets of a track that the viewer sends, on the goroutine that pion gives it.
+// Where its sound is wanted, each becomes an event.
 func (p *Peer) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	if !p.enter() {
 		return
@@ -40,13 +43,27 @@ func (p *Peer) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	defer p.callbacks.Done()
 	buf := make([]byte, reportBytesMax)
 	for {
-		if _, _, err := remote.Read(buf); err != nil {
+		n, _, err := remote.Read(buf)
+		if err != nil {
 			return
 		}
-		if remote.Kind() == webrtc.RTPCodecTypeAudio {
-			p.received.audioPackets.Add(1)
+		if remote.Kind() != webrtc.RTPCodecTypeAudio {
+			continue
+		}
+		p.received.audioPackets.Add(1)
+		if p.sound {
+			p.onSound(buf[:n])
 		}
 	}
+}
+
+// onSound makes an event of one packet; those without a payload are a browser's probes.
+func (p *Peer) onSound(packet []byte) {
+	var r rtp.Packet
+	if r.Unmarshal(packet) != nil || len(r.Payload) == 0 {
+		return
+	}
+	p.post(&messages.PeerSound{Sound: messages.Sound{Sequence: r.SequenceNumber, Timestamp: r.Timestamp, Data: bytes.Clone(r.Payload)}})
 }
 
 // onDataChannel takes a channel that the viewer opens. Of channels with one label the newest is
@@ -76,12 +93,21 @@ func (p *Peer) onDataChannel(d *webrtc.DataChannel) {
 }
 
 func (p *Peer) onData(label string, m webrtc.DataChannelMessage) {
+	p.received.dataMessages.Add(1)
+	event := &messages.PeerData{Channel: label, Text: m.IsString, Data: m.Data}
 	if len(m.Data) > dataMessageBytesMax {
 		p.received.dataOversized.Add(1)
-		return
+		event.Data, event.Oversized = nil, true
 	}
-	p.received.dataMessages.Add(1)
-	p.post(&messages.PeerData{Channel: label, Text: m.IsString, Data: m.Data})
+	p.post(event)
+}
+
+// HasRoom tells whether so many bytes may wait on the viewer's channel with that label.
+func (p *Peer) HasRoom(channel string, size int) bool {
+	p.mu.Lock()
+	d := p.channels[channel]
+	p.mu.Unlock()
+	return d != nil && d.BufferedAmount()+uint64(size) <= dataBufferedMax
 }
 
 // SendData sends a message on the viewer's channel with that label. A viewer that does not read

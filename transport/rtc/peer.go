@@ -37,6 +37,7 @@ type Peer struct {
 	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
 	count        *atomic.Int64 // the engine's, of open peers
+	sound        bool // set before negotiation: the viewer's sound becomes events
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.
@@ -86,7 +87,7 @@ func (p *Peer) onPair(pair *webrtc.ICECandidatePair) {
 }
 
 // Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerResumed,
-// *PeerGone, *PeerData or *PeerKeyFrameWish.
+// *PeerGone, *PeerData, *PeerSound or *PeerKeyFrameWish.
 func (p *Peer) Read(ctx context.Context) (any, error) {
 	select {
 	case event := <-p.events:

@@ -100,10 +100,13 @@ func TestDataChannel(t *testing.T) {
 	}
 	must(t, channel.Send(make([]byte, dataMessageBytesMax+1)))
 	must(t, channel.Send([]byte{1, 2}))
+	if got := next[*messages.PeerData](d); !got.Oversized || got.Data != nil {
+		t.Fatalf("got %d bytes, oversized %v of the oversized message", len(got.Data), got.Oversized)
+	}
 	if got := next[*messages.PeerData](d); got.Text || string(got.Data) != "\x01\x02" {
 		t.Fatalf("got %d bytes, text %v after the oversized message", len(got.Data), got.Text)
 	}
-	if got := d.Received(); got.DataMessages != 2 || got.DataOversized != 1 {
+	if got := d.Received(); got.DataMessages != 3 || got.DataOversized != 1 {
 		t.Fatalf("received %+v", got)
 	}
 	if err := d.SendData("other", true, nil); err == nil {

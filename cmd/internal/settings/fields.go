@@ -29,6 +29,9 @@ func fieldsOf(cfg any) ([]*field, error) {
 	fields := collect(nil, v.Elem(), "")
 	taken := map[string]string{configFlag: "--" + configFlag, helpFlag: "--" + helpFlag, versionFlag: "--" + versionFlag}
 	for _, f := range fields {
+		if kindOf(f.dest) == "map" && len(f.envs) > 0 {
+			return nil, fmt.Errorf("read settings: field %s: a map has no form for the environment", f.goName)
+		}
 		if kindOf(f.dest) == "" {
 			return nil, fmt.Errorf("read settings: field %s: unsupported type %s", f.goName, f.dest.Type())
 		}
@@ -89,6 +92,8 @@ func kindOf(v reflect.Value) string {
 		return "duration"
 	case []string:
 		return "list"
+	case map[string][]string:
+		return "map"
 	}
 	return ""
 }
@@ -116,6 +121,8 @@ func (f *field) set(source, text string) error {
 		}
 	case *[]string:
 		*dest = items(text)
+	case *map[string][]string:
+		*dest, err = entry(text)
 	}
 	if err == nil {
 		return nil
@@ -135,6 +142,15 @@ func parseBool(text string) (bool, error) {
 		return false, nil
 	}
 	return false, fmt.Errorf("want true or false")
+}
+
+// entry reads NAME=WORD WORD..., one entry of a map.
+func entry(text string) (map[string][]string, error) {
+	name, words, ok := strings.Cut(text, "=")
+	if name = strings.TrimSpace(name); !ok || name == "" {
+		return nil, fmt.Errorf("want NAME=WORD WORD")
+	}
+	return map[string][]string{name: strings.Fields(words)}, nil
 }
 
 // items splits a list at its commas; blanks around an item and empty items are not kept.

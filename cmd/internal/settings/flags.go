@@ -61,10 +61,11 @@ func parseArgs(fields []*field, args []string, operands int) (*commandLine, erro
 	return line, nil
 }
 
-// apply sets the fields in the order of the command line. The first flag of a list replaces what
+// apply sets the fields in the order of the command line. The first flag of a list or map replaces what
 // weaker sources said, each further one adds to it.
 func (l *commandLine) apply() error {
 	lists := make(map[*field][]string)
+	entries := make(map[*field]map[string][]string)
 	for _, g := range l.given {
 		if err := g.field.set("flag --"+g.field.name, g.text); err != nil {
 			return err
@@ -72,6 +73,19 @@ func (l *commandLine) apply() error {
 		if dest, ok := g.field.dest.Addr().Interface().(*[]string); ok {
 			*dest = append(lists[g.field], *dest...)
 			lists[g.field] = *dest
+		}
+		if dest, ok := g.field.dest.Addr().Interface().(*map[string][]string); ok {
+			merged := entries[g.field]
+			if merged == nil {
+				merged = make(map[string][]string)
+			}
+			for name, words := range *dest {
+				if _, twice := merged[name]; twice {
+					return fmt.Errorf("flag --%s: %q is given twice", g.field.name, name)
+				}
+				merged[name] = words
+			}
+			entries[g.field], *dest = merged, merged
 		}
 	}
 	return nil

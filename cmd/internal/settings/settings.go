@@ -15,7 +15,9 @@
 //	secret:"true"        never printed; reached by environment only unless a flag tag is given
 //
 // Types: string, bool, int, float64, time.Duration, []string (commas separate the items; a flag may
-// be repeated). A field that is a struct is searched for fields of its own. A field with neither
+// be repeated), map[string][]string (a flag NAME=WORD WORD..., repeated for further names, and a mapping
+// in the file, of text that is split at blanks or of lists that are taken as they are; no commas are
+// looked for, and there is no form for the environment). A field that is a struct is searched for fields of its own. A field with neither
 // flag nor env is left alone.
 package settings
 

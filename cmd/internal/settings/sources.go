@@ -85,6 +85,10 @@ func applyPair(fields, foreign []*field, path string, pair *ast.MappingValueNode
 		return nil
 	case *ast.SequenceNode:
 		return f.setItems(source, value.Values)
+	case *ast.MappingNode:
+		return f.setEntries(source, value.Values)
+	case *ast.MappingValueNode:
+		return f.setEntries(source, []*ast.MappingValueNode{value})
 	case ast.ScalarNode:
 		return f.set(source, scalar(value))
 	}
@@ -97,15 +101,50 @@ func (f *field) setItems(source string, nodes []ast.Node) error {
 	if !ok {
 		return fmt.Errorf("%s: want one value, not a list", source)
 	}
+	list, err := scalars(source, nodes)
+	*dest = list
+	return err
+}
+
+// scalars are the items of a list as they are written.
+func scalars(source string, nodes []ast.Node) ([]string, error) {
 	list := make([]string, 0, len(nodes))
 	for _, node := range nodes {
 		item, ok := node.(ast.ScalarNode)
 		if !ok {
-			return fmt.Errorf("%s: want a list of plain values", source)
+			return nil, fmt.Errorf("%s: want a list of plain values", source)
 		}
 		list = append(list, scalar(item))
 	}
-	*dest = list
+	return list, nil
+}
+
+// setEntries stores a YAML mapping: text is split at its blanks, the items of a list may hold some.
+func (f *field) setEntries(source string, pairs []*ast.MappingValueNode) error {
+	dest, ok := f.dest.Addr().Interface().(*map[string][]string)
+	if !ok {
+		return fmt.Errorf("%s: want a plain value or a list, not a mapping", source)
+	}
+	entries := make(map[string][]string, len(pairs))
+	for _, pair := range pairs {
+		key, ok := pair.Key.(ast.ScalarNode)
+		if !ok {
+			return fmt.Errorf("%s: want plain names", source)
+		}
+		name, err := scalar(key), error(nil)
+		switch value := pair.Value.(type) {
+		case *ast.SequenceNode:
+			entries[name], err = scalars(source+": "+name, value.Values)
+		case ast.ScalarNode:
+			entries[name] = strings.Fields(scalar(value))
+		default:
+			err = fmt.Errorf("%s: %s: want words or a list", source, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	*dest = entries
 	return nil
 }
 
