@@ -84,8 +84,8 @@ func (b *bitrate) capped(msg *messages.BitrateCeiling, now time.Time) (bps int, 
 func (b *bitrate) wanted() int {
 	wanted := b.carried()
 	for _, c := range b.ceilings {
-		if wanted == 0 || c.Bps < wanted {
-			wanted = c.Bps
+		if bps := max(c.Bps, bitrateFloorBps); wanted == 0 || bps < wanted {
+			wanted = bps
 		}
 	}
 	return wanted

@@ -71,3 +71,33 @@ func TestBitrateFallsAtOnceAndRisesSlowly(t *testing.T) {
 		t.Fatalf("the viewer has left and nobody is limited: asked %v, %d", ask, bps)
 	}
 }
+
+// The lowest ceiling holds at once, for as long as who asked for it is here, and never above what the paths carry.
+func TestBitrateKeepsBelowCeilings(t *testing.T) {
+	b, now := newBitrate(), time.Unix(1_700_000_000, 0)
+	for i, c := range []struct {
+		client   string
+		epoch    uint64
+		bps      int
+		expected int // 0: the source's own
+		ask      bool
+	}{
+		{"a", 1, 900_000, 900_000, true},
+		{"b", 2, 400_000, 400_000, true},
+		{"b", 2, 1, bitrateFloorBps, true},
+		{"b", 3, 500_000, 500_000, true}, // it has come back
+		{"b", 2, 0, 0, false},            // and its predecessor ends
+		{"b", 3, 0, 900_000, true},
+		{"a", 1, 900_000, 0, false},
+		{"a", 1, 0, 0, true},
+	} {
+		bps, ask := b.capped(&messages.BitrateCeiling{ClientID: c.client, Epoch: c.epoch, Bps: c.bps}, now)
+		if bps != c.expected || ask != c.ask {
+			t.Fatalf("step %d: asks %d, %v", i, bps, ask)
+		}
+	}
+	b.capped(&messages.BitrateCeiling{ClientID: "a", Epoch: 1, Bps: 3_000_000}, now)
+	if bps, ask := b.heard(&messages.ViewerEstimate{ClientID: "v", Epoch: 9, Bps: 1_000_000, Limited: true}, now); !ask || bps >= 1_000_000 {
+		t.Fatalf("asks %d, %v of a path of 1 Mbit/s", bps, ask)
+	}
+}

@@ -3,6 +3,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -123,7 +124,7 @@ func TestLoadErrors(t *testing.T) {
 		{"bad number", "", "", "--loss x", `flag --loss: want a number, got "x"`},
 		{"bad bool", "", "", "--twcc=maybe", `flag --twcc: want true or false, got "maybe"`},
 		{"list for one value", "channel: [a]\n", "", "", "config.yaml:1: channel: want one value, not a list"},
-		{"nested key", "channel:\n  name: a\n", "", "", "config.yaml:1: channel: want a plain value or a list"},
+		{"nested key", "channel:\n  name: a\n", "", "", "config.yaml:1: channel: want a plain value or a list, not a mapping"},
 		{"list of maps", "origin:\n- a: b\n", "", "", "config.yaml:1: origin: want a list of plain values"},
 		{"file that is a list", "- a\n", "", "", "want lines of the form key: value"},
 		{"broken file", "channel: [\n", "", "", "parse config file"},
@@ -291,5 +292,45 @@ func TestLoggerLevels(t *testing.T) {
 		if got != want {
 			t.Errorf("level %q logs %q, want %q", level, got, want)
 		}
+	}
+}
+
+// Grants and argument lists hold commas: no form of a map splits at them.
+func TestMap(t *testing.T) {
+	type mapped struct {
+		Commands map[string][]string `flag:"command"`
+	}
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(path, []byte("command:\n  left: /bin/ptz  a,b\n  \"op-*\": [say, \"x, y\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want map[string][]string
+		err  string
+	}{
+		{"file", nil, map[string][]string{"left": {"/bin/ptz", "a,b"}, "op-*": {"say", "x, y"}}, ""},
+		{"flags replace it", []string{"--command", "a=b --c=d,e", "--command=f="}, map[string][]string{"a": {"b", "--c=d,e"}, "f": {}}, ""},
+		{"twice", []string{"--command", "a=b", "--command", "a=c"}, nil, `flag --command: "a" is given twice`},
+		{"no name", []string{"--command", "b"}, nil, `flag --command: want NAME=WORD WORD, got "b"`},
+	} {
+		var got mapped
+		err := Load("x", &got, append([]string{"--config", path}, c.args...), nil, io.Discard)
+		if c.err != "" {
+			if err == nil || err.Error() != c.err {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if err != nil || !reflect.DeepEqual(got.Commands, c.want) {
+			t.Errorf("%s: %v, %v", c.name, got.Commands, err)
+		}
+	}
+	var bad struct {
+		Commands map[string][]string `env:"COMMANDS"`
+	}
+	if err := Load("x", &bad, nil, nil, io.Discard); err == nil {
+		t.Error("a map from the environment is taken")
 	}
 }
