@@ -37,7 +37,7 @@ type Peer struct {
 	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
 	count        *atomic.Int64 // the engine's, of open peers
-	sound        bool // set before negotiation: the viewer's sound becomes events
+	sound        bool          // set before negotiation: the viewer's sound becomes events
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.
