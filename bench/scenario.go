@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"setup", setupScenario, showSetup},
 		{"fanout", fanoutScenario, showFanout},
 		{"latency", latencyScenario, showLatency},
+		{"mailbox", mailboxScenario, showMailbox},
 		{"signaling", signalingScenario, showSignaling},
 		{"churn", churnScenario, showChurn},
 	}
