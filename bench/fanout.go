@@ -142,12 +142,17 @@ func fanoutScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_
 		return nil, err
 	}
 	r := report.New("fanout", plan.fields(cfg.Quick))
+	least, err := measureFloor()
+	if err != nil {
+		return nil, err
+	}
 	found, err := plan.run(ctx, cfg, progress)
 	if err != nil {
 		return nil, err
 	}
 	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})
 	judgeFanout(r, found, cfg.Quick)
+	r.Summary = append(r.Summary, least.fields()...)
 	return r, nil
 }
 

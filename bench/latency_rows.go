@@ -34,6 +34,16 @@ func (f *latencyFound) latency(round int, part string) (all report.Latency) {
 	return all
 }
 
+// all is the latency of a part's viewers in all rounds.
+func (f *latencyFound) all(part string) *report.Latency {
+	var all report.Latency
+	for round := range f.rounds {
+		one := f.latency(round, part)
+		all.Add(&one)
+	}
+	return &all
+}
+
 // quantile takes one of each round; nil where nobody saw a picture.
 func (f *latencyFound) quantile(part string, q float64) any {
 	var values []time.Duration
@@ -163,6 +173,7 @@ func (f *latencyFound) groupRow(part string, some []*watched, base *latencyFound
 		{Name: "latency_key_frames_p50_s", Value: keys.Quantile(0.5)}, {Name: "latency_key_frames_max_s", Value: keys.Quantile(1)},
 	}...)
 	row = append(row, t.fields()...)
+	row = append(row, report.Field{Name: "latency_distribution", Value: f.all(part).Distribution()})
 	switch {
 	case part == partLossy:
 		row = append(row, report.Row{{Name: "recovered_share", Value: t.filledShare()}, {Name: "recovery_max_s", Value: recoveryOf(t, len(some))}}...)

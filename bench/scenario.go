@@ -14,6 +14,7 @@ import (
 type BenchConfig struct {
 	Quick       bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within 35 s" group:"Benchmark"`
 	JSON        string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
+	HTML        string `flag:"html" env:"HELIOGRAPH_HTML" default:"" help:"file for the report as one HTML page with drawings"`
 	Profile     string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"file for a CPU profile of what is measured"`
 	HeapProfile string `flag:"heap-profile" env:"HELIOGRAPH_HEAP_PROFILE" default:"" help:"file for a heap profile of what is measured, at its fullest"`
 
@@ -25,9 +26,10 @@ type BenchConfig struct {
 
 // scenario is one benchmark.
 type scenario struct {
-	name string
-	run  func(ctx context.Context, cfg BenchConfig, progress io.Writer) (*report.Report, error)
-	show func(w io.Writer, r *report.Report) error
+	name  string
+	about string // for --help
+	run   func(ctx context.Context, cfg BenchConfig, progress io.Writer) (*report.Report, error)
+	show  func(w io.Writer, r *report.Report) error
 }
 
 // allScenarios runs every scenario.
@@ -35,12 +37,12 @@ const allScenarios = "all"
 
 func scenarios() []scenario {
 	return []scenario{
-		{"setup", setupScenario, showSetup},
-		{"fanout", fanoutScenario, showFanout},
-		{"latency", latencyScenario, showLatency},
-		{"mailbox", mailboxScenario, showMailbox},
-		{"signaling", signalingScenario, showSignaling},
-		{"churn", churnScenario, showChurn},
+		{"setup", "offer to first picture, phase by phase", setupScenario, showSetup},
+		{"fanout", "what a packet costs the sender, next to pion's defaults", fanoutScenario, showFanout},
+		{"latency", "capture to complete picture, also next to slow and lossy viewers", latencyScenario, showLatency},
+		{"mailbox", "ten viewers' candidates at once, by four kinds of queue", mailboxScenario, showMailbox},
+		{"signaling", "the service: delivery, connects, idle sockets, next to two baselines", signalingScenario, showSignaling},
+		{"churn", "viewers that come and go, and what they leave behind", churnScenario, showChurn},
 	}
 }
 
@@ -51,6 +53,16 @@ func ScenarioNames() []string {
 		names = append(names, s.name)
 	}
 	return append(names, allScenarios)
+}
+
+// About is a scenario in a few words.
+func About(name string) string {
+	for _, s := range scenarios() {
+		if s.name == name {
+			return s.about
+		}
+	}
+	return "every scenario, one after the other"
 }
 
 // Bench runs a scenario and returns what it found; the error says that it could not run. Its tables

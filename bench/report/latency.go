@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -9,6 +10,8 @@ import (
 const (
 	latencyMax    = time.Hour
 	latencyDigits = 3 // significant digits that a quantile keeps
+
+	distributionTicks = 5 // points of a distribution until half of what is left is passed
 )
 
 // Latency collects durations and tells their quantiles. The zero value is empty. It is not for
@@ -52,4 +55,19 @@ func (l *Latency) Quantile(q float64) any {
 		return nil
 	}
 	return time.Duration(l.hist.ValueAtQuantile(q*100)) * time.Microsecond
+}
+
+// Distribution tells how many of all durations were as short: pairs of a share below 1 and seconds, as
+// fine towards the slowest as there are durations. It is a field's value for drawings.
+func (l *Latency) Distribution() [][2]float64 {
+	pairs := [][2]float64{}
+	if l.Count() == 0 {
+		return pairs
+	}
+	for _, b := range l.hist.CumulativeDistributionWithTicks(distributionTicks) {
+		if b.Quantile < 100 {
+			pairs = append(pairs, [2]float64{math.Round(b.Quantile*1e4) / 1e6, float64(b.ValueAt) / 1e6})
+		}
+	}
+	return pairs
 }

@@ -83,7 +83,14 @@ func TestQuantiles(t *testing.T) {
 			t.Errorf("quantile %v: %v, want %v", q, got, want)
 		}
 	}
+	shape := l.Distribution()
+	if last := shape[len(shape)-1]; len(shape) < 10 || len(shape) > 80 || last[0] < 0.99 || last[0] >= 1 || last[1] < 0.98 {
+		t.Errorf("%d points, the last %v", len(shape), last)
+	}
 	var both, none Latency
+	if len(none.Distribution()) > 0 {
+		t.Error("nothing has a distribution")
+	}
 	both.Add(&none)
 	both.Add(&l)
 	both.Add(&l)

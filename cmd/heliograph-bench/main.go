@@ -9,10 +9,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/heliograph-rtc/heliograph/bench"
+	"github.com/heliograph-rtc/heliograph/bench/charts"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 	"github.com/heliograph-rtc/heliograph/cmd/internal/settings"
 )
@@ -30,22 +30,18 @@ func main() {
 	}
 }
 
-// run reads "SCENARIO --flags". A benchmark calls this program once more for the server it measures.
+// run reads "SCENARIO --flags". A benchmark calls this program once more for what it measures.
 func run(args []string) error {
 	if len(args) > 0 && args[0] == subject.Argument {
 		return subject.Serve(args[1:], os.Stdin, os.Stdout)
 	}
-	var name string
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, args = args[0], args[1:]
-	}
-	var cfg bench.BenchConfig
-	program := "heliograph-bench " + strings.Join(bench.ScenarioNames(), "|")
-	if err := settings.Load(program, &cfg, args, os.Environ(), os.Stdout); err != nil {
-		return err
-	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	return settings.Dispatch("heliograph-bench", commands(ctx), args, os.Environ(), os.Stdout)
+}
+
+// measure runs a scenario and writes its report.
+func measure(ctx context.Context, name string, cfg bench.BenchConfig) error {
 	var tables io.Writer = os.Stdout
 	if cfg.JSON == "-" {
 		tables = os.Stderr
@@ -55,12 +51,13 @@ func run(args []string) error {
 		return err
 	}
 	if cfg.JSON != "" {
-		if err := r.WriteFile(cfg.JSON); err != nil {
-			return err
-		}
+		err = r.WriteFile(cfg.JSON)
 	}
-	if !r.Pass {
-		return errNotPassed
+	if cfg.HTML != "" {
+		err = errors.Join(err, charts.Write(cfg.HTML, r))
 	}
-	return nil
+	if err == nil && !r.Pass {
+		err = errNotPassed
+	}
+	return err
 }
