@@ -11,10 +11,10 @@ import (
 // left, so that the tail, which a viewer notices, has most of the room.
 func latencyFigures(r *report.Report) []figure {
 	f := figure{
-		Title: "Latency distribution", Wide: true,
+		Title: "Latency distribution, milliseconds", Wide: true,
 		Note: "The age of a picture when a viewer has all of it, against the share of pictures that were as young: all rounds, the viewers of one part together.",
 	}
-	p := plot{xTitle: "share of pictures", yTitle: "ms", xLog: true, yLog: true}
+	p := plot{xTitle: "share of pictures", yTitle: "ms", xLog: true, yLog: true, wide: true}
 	for _, share := range []tick{{0, "0 %"}, {0.5, "50 %"}, {0.9, "90 %"}, {0.99, "99 %"}, {0.999, "99.9 %"}, {0.9999, "99.99 %"}} {
 		p.xTicks = append(p.xTicks, tick{1 / (1 - share.at), share.text})
 	}

@@ -58,15 +58,11 @@ func drawings(r *report.Report) (about string, figures []figure) {
 	return "", nil
 }
 
-// Write writes the page of all reports, in their order.
+// Write writes the page of all reports, in their order. They are as Read or Plain gives them.
 func Write(file string, reports ...*report.Report) error {
 	page := struct{ Sections []section }{}
 	for _, r := range reports {
-		plain, err := r.Plain()
-		if err != nil {
-			return fmt.Errorf("write page: %w", err)
-		}
-		for _, part := range plain.Parts() {
+		for _, part := range r.Parts() {
 			page.Sections = append(page.Sections, sectionOf(part))
 		}
 	}

@@ -14,8 +14,9 @@ import (
 
 // The drawing area of a plot, in the units of its viewBox.
 const (
-	plotWidth   = 640.0
-	plotHeight  = 300.0
+	plotWidth   = 520.0
+	wideWidth   = 1060.0
+	plotHeight  = 280.0
 	marginLeft  = 58.0
 	marginRight = 18.0
 	marginTop   = 14.0
@@ -42,6 +43,7 @@ type plot struct {
 	series         []series
 	xLog, yLog     bool
 	xTicks         []tick // none: made from the values
+	wide           bool
 }
 
 type tick struct {
@@ -107,9 +109,16 @@ func round(v float64, digits int) float64 {
 	return math.Round(v*unit) / unit
 }
 
+func (p plot) width() float64 {
+	if p.wide {
+		return wideWidth
+	}
+	return plotWidth
+}
+
 // bounds are the least and greatest values of a plot, with room above.
 func (p plot) bounds() (x, y scale) {
-	x = scale{low: math.Inf(1), high: math.Inf(-1), from: marginLeft, to: plotWidth - marginRight, log: p.xLog}
+	x = scale{low: math.Inf(1), high: math.Inf(-1), from: marginLeft, to: p.width() - marginRight, log: p.xLog}
 	y = scale{low: math.Inf(1), high: math.Inf(-1), from: plotHeight - marginFoot, to: marginTop, log: p.yLog}
 	for _, s := range p.series {
 		for _, q := range s.points {
@@ -134,9 +143,9 @@ func (p plot) svg() template.HTML {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s against %s">`, plotWidth, plotHeight, html.EscapeString(p.yTitle), html.EscapeString(p.xTitle))
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s against %s">`, p.width(), plotHeight, html.EscapeString(p.yTitle), html.EscapeString(p.xTitle))
 	for _, t := range y.ticks() {
-		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft, plotWidth-marginRight, y.at(t.at), y.at(t.at))
+		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, marginLeft, p.width()-marginRight, y.at(t.at), y.at(t.at))
 		text(&b, marginLeft-8, y.at(t.at)+4, "end", t.text)
 	}
 	ticks := p.xTicks
@@ -148,8 +157,8 @@ func (p plot) svg() template.HTML {
 			text(&b, x.at(t.at), plotHeight-marginFoot+17, "middle", t.text)
 		}
 	}
-	text(&b, (marginLeft+plotWidth-marginRight)/2, plotHeight-6, "middle", p.xTitle)
-	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, marginLeft, plotWidth-marginRight, plotHeight-marginFoot, plotHeight-marginFoot)
+	text(&b, (marginLeft+p.width()-marginRight)/2, plotHeight-6, "middle", p.xTitle)
+	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, marginLeft, p.width()-marginRight, plotHeight-marginFoot, plotHeight-marginFoot)
 	for _, s := range p.series {
 		s.draw(&b, x, y)
 	}
@@ -175,9 +184,17 @@ func (s series) draw(b *strings.Builder, x, y scale) {
 			fmt.Fprintf(b, `<line class="spread %s" x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f"/>`, s.colour, x.at(q.x), x.at(q.x), y.at(q.low), y.at(q.high))
 		}
 		if !s.dashed {
-			fmt.Fprintf(b, `<circle class="dot %s" r="4" cx="%.1f" cy="%.1f" data-tip="%s"/>`, s.colour, x.at(q.x), y.at(q.y), html.EscapeString(q.tip))
+			fmt.Fprintf(b, `<circle class="dot %s" r="%g" cx="%.1f" cy="%.1f" data-tip="%s"/>`, s.colour, s.radius(), x.at(q.x), y.at(q.y), html.EscapeString(q.tip))
 		}
 	}
+}
+
+// radius keeps many points from hiding their line.
+func (s series) radius() float64 {
+	if len(s.points) > 12 {
+		return 2.6
+	}
+	return 4
 }
 
 func text(b *strings.Builder, x, y float64, anchor, s string) {

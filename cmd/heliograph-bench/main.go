@@ -54,7 +54,10 @@ func measure(ctx context.Context, name string, cfg bench.BenchConfig) error {
 		err = r.WriteFile(cfg.JSON)
 	}
 	if cfg.HTML != "" {
-		err = errors.Join(err, charts.Write(cfg.HTML, r))
+		plain, unread := r.Plain()
+		if err = errors.Join(err, unread); unread == nil {
+			err = errors.Join(err, charts.Write(cfg.HTML, plain))
+		}
 	}
 	if err == nil && !r.Pass {
 		err = errNotPassed
