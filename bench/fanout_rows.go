@@ -43,8 +43,11 @@ type fanoutFound struct {
 	rounds   [][]fanoutCost // by round and variant
 }
 
-// spread is the median of rounds, and how far they lay apart.
-type spread[T cmp.Ordered] struct{ median, least, most T }
+// spread is the median of rounds, how far they lay apart, and what each of them was.
+type spread[T cmp.Ordered] struct {
+	median, least, most T
+	rounds              []T // the least first
+}
 
 // over takes a figure from each round.
 func over[T cmp.Ordered](f *fanoutFound, figure func(round []fanoutCost) T) spread[T] {
@@ -53,13 +56,14 @@ func over[T cmp.Ordered](f *fanoutFound, figure func(round []fanoutCost) T) spre
 		values[i] = figure(round)
 	}
 	slices.Sort(values)
-	return spread[T]{values[(len(values)-1)/2], values[0], values[len(values)-1]}
+	return spread[T]{values[(len(values)-1)/2], values[0], values[len(values)-1], values}
 }
 
 func (s spread[T]) fields(name, unit string) report.Row {
 	return report.Row{
 		{Name: name + unit, Value: known(s.median)},
 		{Name: name + "_min" + unit, Value: known(s.least)}, {Name: name + "_max" + unit, Value: known(s.most)},
+		{Name: name + "_rounds" + unit, Value: s.rounds},
 	}
 }
 

@@ -36,7 +36,7 @@ func newSetupRound(joins []join) (r setupRound) {
 // spreadOf is the median of values, and how far they lie apart.
 func spreadOf[T cmp.Ordered](values []T) spread[T] {
 	slices.Sort(values)
-	return spread[T]{values[len(values)/2], values[0], values[len(values)-1]}
+	return spread[T]{values[len(values)/2], values[0], values[len(values)-1], values}
 }
 
 // quantile takes a quantile of each round.

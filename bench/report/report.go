@@ -117,6 +117,18 @@ func plain(v any) any {
 			return nil
 		}
 		return math.Round(v*1e3) / 1e3
+	case []time.Duration:
+		return plainList(v)
+	case []float64:
+		return plainList(v)
 	}
 	return v
+}
+
+func plainList[T any](list []T) []any {
+	plains := []any{}
+	for _, v := range list {
+		plains = append(plains, plain(v))
+	}
+	return plains
 }

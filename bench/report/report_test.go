@@ -21,6 +21,7 @@ func TestReportHasTheContractsShape(t *testing.T) {
 	r.Rows = append(r.Rows, Row{
 		{"viewer", 1}, {"ok", true}, {"first_rtp_s", 12345678 * time.Nanosecond},
 		{"latency_p50_s", nil}, {"fps", 29.97003}, {"ratio", math.Inf(1)},
+		{"time_rounds_s", []time.Duration{time.Second}}, {"ns_rounds", []float64{1.23456, math.NaN()}},
 	})
 	r.Summary = Row{{"viewers", 1}}
 	r.Fail("viewer %d: %s", 1, "froze")
@@ -37,7 +38,7 @@ func TestReportHasTheContractsShape(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"schema":1,"scenario":"load","machine":` + string(machine) + `,"config":{"duration_s":20},` +
-		`"rows":[{"viewer":1,"ok":true,"first_rtp_s":0.012346,"latency_p50_s":null,"fps":29.97,"ratio":null}],` +
+		`"rows":[{"viewer":1,"ok":true,"first_rtp_s":0.012346,"latency_p50_s":null,"fps":29.97,"ratio":null,"time_rounds_s":[1],"ns_rounds":[1.235,null]}],` +
 		`"summary":{"viewers":1},"pass":false,"failures":["viewer 1: froze"]}`
 	var got bytes.Buffer
 	if err := json.Compact(&got, b); err != nil {

@@ -37,7 +37,7 @@ func run(args []string) error {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	return settings.Dispatch("heliograph-bench", commands(ctx), args, os.Environ(), os.Stdout)
+	return settings.Dispatch("heliograph-bench", commands(ctx, os.Stdout), args, os.Environ(), os.Stdout)
 }
 
 // measure runs a scenario and writes its report.
