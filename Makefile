@@ -79,6 +79,19 @@ load: build ## ten viewers against a service and device of its own; ARGS adds fl
 bench: build ## what service and device cost, next to baselines; ARGS replaces --quick
 	@bin/heliograph-bench all $(or $(ARGS),--quick)
 
+# Both builds differ in the profile alone and take turns in one run: ratio is what the build without
+# costs, divided by what the one with it does. PGO is the profile; ARGS shortens the run (--quick).
+PGO ?= .run/pgo/merged.pb.gz
+
+.run/pgo/merged.pb.gz: | build
+	bin/heliograph-bench fanout --modes burst,paced-reference --profile .run/pgo $(ARGS) || [ -f $@ ]
+
+.PHONY: pgo
+pgo: build $(PGO) ## rebuild with the profile of fanout, and show before and after in one interleaved run
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -pgo=off -o bin/pgo/before ./cmd/heliograph-bench
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -pgo=$(PGO) -o bin/pgo/after ./cmd/heliograph-bench
+	bin/pgo/after fanout --modes burst,paced-reference --viewers 10 --against bin/pgo/before $(ARGS)
+
 .PHONY: micro
 micro: ## run the micro-benchmarks of kernel and transport
 	$(GO) test -run '^$$' -bench . -benchmem ./actors/... ./transport/...

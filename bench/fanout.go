@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
@@ -122,6 +123,9 @@ func (p fanoutPlan) only(cfg BenchConfig) (fanoutPlan, error) {
 		if viewers != nil {
 			p.modes[i].viewers = viewers
 		}
+		if cfg.Against != "" {
+			p.modes[i].variants = []string{subject.Device, variantAgainst}
+		}
 	}
 	return p, nil
 }
@@ -186,13 +190,15 @@ func (m fanoutMode) round(ctx context.Context, s *service.Service, cfg BenchConf
 			i = len(m.variants) - 1 - i
 		}
 		kind := m.variants[i]
-		var profiles subject.Profiles
-		if kind == subject.Device {
-			profiles = subject.Profiles{CPU: cfg.Profile, Heap: cfg.HeapProfile}
-		}
 		run := fanoutRun{
-			mode: m, viewers: viewers, kind: kind, service: s, profiles: profiles,
+			mode: m, viewers: viewers, kind: kind, service: s,
 			channel: fmt.Sprintf("fanout-%s-%d-%d-%s", m.name, viewers, round, kind),
+		}
+		switch kind {
+		case subject.Device:
+			run.profile = profiles.Target{Dir: cfg.Profile, Name: run.channel}
+		case variantAgainst:
+			run.kind, run.program = subject.Device, cfg.Against
 		}
 		var err error
 		if costs[i], err = run.measure(ctx); err != nil {
@@ -202,6 +208,9 @@ func (m fanoutMode) round(ctx context.Context, s *service.Service, cfg BenchConf
 	}
 	return costs, nil
 }
+
+// variantAgainst is the device of another build of the benchmark, such as the one before a change.
+const variantAgainst = "against"
 
 // variantName is what the rows call a sender.
 func variantName(kind string) string {

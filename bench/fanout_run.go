@@ -10,17 +10,19 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
 
 // fanoutRun is one measurement of one variant.
 type fanoutRun struct {
-	mode     fanoutMode
-	viewers  int
-	kind     string
-	channel  string
-	service  *service.Service
-	profiles subject.Profiles
+	mode    fanoutMode
+	viewers int
+	kind    string
+	program string // another build of the benchmark; empty: this one
+	channel string
+	service *service.Service
+	profile profiles.Target
 }
 
 // fanoutCost is what a sender used while it played for a span.
@@ -51,8 +53,8 @@ func (c fanoutCost) perSecond() time.Duration {
 func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	sender, err := subject.StartSender(ctx, f.kind, subject.Order{
 		ControlPlane: f.service.PublicURL, CA: f.service.CAPEM, Region: f.service.Region, Credentials: f.service.Credentials,
-		Channel: f.channel, Viewers: f.viewers, Script: f.mode.script(f.viewers),
-	}, f.profiles)
+		Channel: f.channel, Viewers: f.viewers, Script: f.mode.script(f.viewers), Program: f.program,
+	}, f.profile)
 	if err != nil {
 		return cost, err
 	}
@@ -65,7 +67,7 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 	if err == nil {
 		cost, err = f.play(ctx, sender, crowd)
 	}
-	if err == nil && f.profiles.Heap != "" {
+	if err == nil && f.profile.Dir != "" {
 		_, err = sender.Settle()
 	}
 	return cost, err

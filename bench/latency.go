@@ -19,8 +19,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
-	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
 
 // The runs.
@@ -117,7 +117,7 @@ func (p latencyPlan) run(ctx context.Context, cfg BenchConfig, progress io.Write
 		for _, f := range found {
 			w := watching{
 				latencyPlan: p, latencyRun: f.latencyRun, service: s, channel: fmt.Sprintf("latency-%s-%d", f.name, round),
-				profiles: subject.Profiles{CPU: cfg.Profile, Heap: cfg.HeapProfile},
+				profile: profiles.Target{Dir: cfg.Profile, Name: fmt.Sprintf("%s-%d", f.name, round)},
 			}
 			watched, err := w.measure(ctx)
 			if err != nil {

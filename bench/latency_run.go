@@ -10,6 +10,7 @@ import (
 	"github.com/heliograph-rtc/heliograph/actors"
 	"github.com/heliograph-rtc/heliograph/actors/service"
 	"github.com/heliograph-rtc/heliograph/bench/impair"
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -24,9 +25,9 @@ const (
 type watching struct {
 	latencyPlan
 	latencyRun
-	service  *service.Service
-	channel  string
-	profiles subject.Profiles
+	service *service.Service
+	channel string
+	profile profiles.Target
 
 	sender *subject.Subject
 	crowd  []*Viewer
@@ -56,7 +57,7 @@ func (w *watching) measure(ctx context.Context) (_ []*watched, err error) {
 	w.sender, err = subject.StartSender(ctx, subject.Device, subject.Order{
 		ControlPlane: s.PublicURL, CA: s.CAPEM, Region: s.Region, Credentials: s.Credentials,
 		Channel: w.channel, Viewers: w.latencyPlan.viewers, Script: paced(w.latencyPlan.viewers), Sample: w.name == runSample,
-	}, w.profiles)
+	}, w.profile)
 	if err != nil {
 		return nil, err
 	}

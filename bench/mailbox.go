@@ -14,9 +14,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/queue"
 	"github.com/heliograph-rtc/heliograph/bench/report"
-	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
 
 // The loads.
@@ -58,12 +58,12 @@ type mailboxFound struct {
 func mailboxScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_ *report.Report, err error) {
 	plan := planMailbox(cfg.Quick)
 	r := report.New("mailbox", plan.fields(cfg.Quick))
-	endProfile, err := subject.ProfileCPU(cfg.Profile)
+	record, err := profiles.Start(profiles.Target{Dir: cfg.Profile, Name: "mailbox"})
 	if err != nil {
 		return nil, err
 	}
 	found, missing, err := plan.run(ctx, progress)
-	if err = errors.Join(err, endProfile()); err != nil {
+	if err = errors.Join(err, record.Stop()); err != nil {
 		return nil, err
 	}
 	r.Config = append(r.Config, report.Field{Name: "missing", Value: missing}, report.Field{Name: "load_average_after", Value: loadAverage()})

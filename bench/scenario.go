@@ -2,25 +2,26 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 )
 
 // BenchConfig is what every scenario of heliograph-bench heeds. Its tags are read by the main.
 type BenchConfig struct {
-	Quick       bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within 35 s" group:"Benchmark"`
-	JSON        string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
-	HTML        string `flag:"html" env:"HELIOGRAPH_HTML" default:"" help:"file for the report as one HTML page with drawings"`
-	Profile     string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"file for a CPU profile of what is measured"`
-	HeapProfile string `flag:"heap-profile" env:"HELIOGRAPH_HEAP_PROFILE" default:"" help:"file for a heap profile of what is measured, at its fullest"`
+	Quick   bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within 35 s" group:"Benchmark"`
+	JSON    string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
+	HTML    string `flag:"html" env:"HELIOGRAPH_HTML" default:"" help:"file for the report as one HTML page with drawings"`
+	Profile string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"directory for profiles of what is measured (CPU, heap, mutex, block, goroutine); they slow it down a little"`
 
 	RTTs []string `flag:"rtts" env:"HELIOGRAPH_RTTS" default:"" help:"these round-trip times instead of 0, 20ms, 50ms and 100ms" group:"Scenario setup"`
 
 	Modes   []string `flag:"modes" env:"HELIOGRAPH_MODES" default:"" help:"only these of the modes burst, paced-1080p and paced-reference" group:"Scenario fanout"`
+	Against string   `flag:"against" env:"HELIOGRAPH_AGAINST" default:"" help:"another build of this program: its device is the baseline, in turns with this one's"`
 	Viewers []string `flag:"viewers" env:"HELIOGRAPH_VIEWERS" default:"" help:"these numbers of viewers instead of each mode's own"`
 }
 
@@ -76,14 +77,16 @@ func Bench(ctx context.Context, name string, cfg BenchConfig, tables, progress i
 		if name != s.name && name != allScenarios {
 			continue
 		}
-		r, err := s.run(ctx, cfg, progress)
-		if err == nil {
-			err = errors.Join(s.show(tables, r), verdict(tables, r))
-		}
+		r, err := s.measure(ctx, cfg, tables, progress)
 		if err != nil {
 			return nil, fmt.Errorf("scenario %s: %w", s.name, err)
 		}
 		found = append(found, r)
+	}
+	if cfg.Profile != "" {
+		if _, err := profiles.Merge(cfg.Profile); err != nil {
+			return nil, err
+		}
 	}
 	switch {
 	case len(found) == 0:
@@ -92,6 +95,34 @@ func Bench(ctx context.Context, name string, cfg BenchConfig, tables, progress i
 		return found[0], nil
 	}
 	return together(cfg, found), nil
+}
+
+// measure runs the scenario and writes its tables.
+func (s scenario) measure(ctx context.Context, cfg BenchConfig, tables, progress io.Writer) (*report.Report, error) {
+	if cfg.Profile != "" {
+		cfg.Profile = filepath.Join(cfg.Profile, s.name)
+	}
+	r, err := s.run(ctx, cfg, progress)
+	if err == nil {
+		err = s.show(tables, r)
+	}
+	if err == nil && cfg.Profile != "" {
+		err = whereTimeGoes(tables, r, cfg.Profile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, verdict(tables, r)
+}
+
+// whereTimeGoes reads the profiles of a scenario.
+func whereTimeGoes(w io.Writer, r *report.Report, dir string) error {
+	p, err := profiles.Merge(dir)
+	if err != nil || p == nil {
+		return err
+	}
+	r.Summary = append(r.Summary, report.Field{Name: "time_by_layer", Value: profiles.Layers(p)})
+	return profiles.Show(w, p)
 }
 
 // together is the report of all scenarios: each row and each failure says whose it is.

@@ -19,8 +19,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
-	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
 
 // How the viewers of a case come.
@@ -111,12 +111,12 @@ func setupScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*r
 		return nil, err
 	}
 	r := report.New("setup", plan.fields(cfg.Quick))
-	endProfile, err := subject.ProfileCPU(cfg.Profile)
+	record, err := profiles.Start(profiles.Target{Dir: cfg.Profile, Name: "setup"})
 	if err != nil {
 		return nil, err
 	}
 	found, err := plan.run(ctx, progress)
-	if err = errors.Join(err, endProfile()); err != nil {
+	if err = errors.Join(err, record.Stop()); err != nil {
 		return nil, err
 	}
 	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
@@ -91,7 +92,7 @@ func signalingScenario(ctx context.Context, cfg BenchConfig, progress io.Writer)
 	for _, f := range found {
 		fmt.Fprintf(progress, "idle: %d sockets to %s\n", plan.idle, f.kind)
 		var err error
-		if f.idle, err = plan.hold(ctx, f.kind, profilesOf(f.kind, subject.Profiles{Heap: cfg.HeapProfile})); err != nil {
+		if f.idle, err = plan.hold(ctx, f.kind, profilesOf(f.kind, cfg, "idle")); err != nil {
 			return nil, fmt.Errorf("idle, %s: %w", f.kind, err)
 		}
 	}
@@ -101,11 +102,11 @@ func signalingScenario(ctx context.Context, cfg BenchConfig, progress io.Writer)
 }
 
 // profilesOf asks only our own server for profiles.
-func profilesOf(kind string, p subject.Profiles) subject.Profiles {
+func profilesOf(kind string, cfg BenchConfig, name string) profiles.Target {
 	if kind != subject.Heliograph {
-		return subject.Profiles{}
+		return profiles.Target{}
 	}
-	return p
+	return profiles.Target{Dir: cfg.Profile, Name: name}
 }
 
 // busy measures what costs CPU. All servers run at the same time, and take turns.
@@ -117,7 +118,7 @@ func (p signalingPlan) busy(ctx context.Context, cfg BenchConfig, found []*signa
 		}
 	}()
 	for _, f := range found {
-		h, err := openHall(ctx, f.kind, p.channels(), profilesOf(f.kind, subject.Profiles{CPU: cfg.Profile}))
+		h, err := openHall(ctx, f.kind, p.channels(), profilesOf(f.kind, cfg, "busy"))
 		if err != nil {
 			return err
 		}

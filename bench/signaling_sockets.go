@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
@@ -43,8 +44,8 @@ type hall struct {
 	rounds int
 }
 
-func openHall(ctx context.Context, kind string, channels int, profiles subject.Profiles) (*hall, error) {
-	s, err := subject.Start(ctx, kind, profiles)
+func openHall(ctx context.Context, kind string, channels int, profile profiles.Target) (*hall, error) {
+	s, err := subject.Start(ctx, kind, profile)
 	if err != nil {
 		return nil, err
 	}
@@ -243,8 +244,8 @@ func idleRow(f *signalingFound) (report.Row, float64) {
 
 // hold opens the idle connections of a fresh server, after a few whose traces are not counted, and
 // keeps them for a while.
-func (p signalingPlan) hold(ctx context.Context, kind string, profiles subject.Profiles) (found idled, err error) {
-	h, err := openHall(ctx, kind, p.idle/p.perChannel+1, profiles)
+func (p signalingPlan) hold(ctx context.Context, kind string, profile profiles.Target) (found idled, err error) {
+	h, err := openHall(ctx, kind, p.idle/p.perChannel+1, profile)
 	if err != nil {
 		return found, err
 	}

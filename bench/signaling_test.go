@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
 )
@@ -29,7 +30,7 @@ func TestSignalingMeasuresEverySubject(t *testing.T) {
 	}
 	for _, f := range found {
 		var err error
-		if f.idle, err = smallPlan.hold(t.Context(), f.kind, subject.Profiles{}); err != nil {
+		if f.idle, err = smallPlan.hold(t.Context(), f.kind, profiles.Target{}); err != nil {
 			t.Fatal(err)
 		}
 		if f.deliver.sent != 80 || f.deliver.lost != 0 || f.deliver.latency.Count() != 80 || f.deliver.cpu <= 0 {

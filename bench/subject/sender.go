@@ -24,7 +24,8 @@ type Order struct {
 	Channel      string // is created
 	Viewers      int    // admitted at most
 	Script       Script
-	Sample       bool // the device sends the built-in sample instead, all the time; there is nothing to play
+	Program      string `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
+	Sample       bool   // the device sends the built-in sample instead, all the time; there is nothing to play
 }
 
 // The waits of a sender.

@@ -10,14 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/pprof"
 	"strings"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 )
 
 // The questions.
@@ -50,20 +49,19 @@ func open(kind string, lines *bufio.Scanner) (server, error) {
 	return nil, fmt.Errorf("open subject: there is no %q", kind)
 }
 
-// Serve is the child's main: args are kind and profiles.
+// Serve is the child's main: args are kind, and directory and name of its profiles.
 func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 	if len(args) != 3 {
 		return errors.New("serve subject: this is how the benchmark calls itself, not for the command line")
 	}
-	profiles := Profiles{CPU: args[1], Heap: args[2]}
 	if err := RaiseFiles(); err != nil {
 		return err
 	}
-	endProfile, err := ProfileCPU(profiles.CPU)
+	record, err := profiles.Start(profiles.Target{Dir: args[1], Name: args[2]})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, endProfile()) }()
+	defer func() { err = errors.Join(err, record.Stop()) }()
 	lines := bufio.NewScanner(in)
 	s, err := open(args[0], lines)
 	if err != nil {
@@ -75,7 +73,7 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	for lines.Scan() {
-		c, err := answer(s, lines.Text(), profiles)
+		c, err := answer(s, lines.Text(), record)
 		if err != nil {
 			return err
 		}
@@ -87,7 +85,7 @@ func Serve(args []string, in io.Reader, out io.Writer) (err error) {
 }
 
 // answer does what a question asks for and returns the costs as they are then, or the census.
-func answer(s server, question string, profiles Profiles) (any, error) {
+func answer(s server, question string, record *profiles.Recorder) (any, error) {
 	var c Cost
 	var err error
 	sender, sends := s.(*sender)
@@ -98,7 +96,7 @@ func answer(s server, question string, profiles Profiles) (any, error) {
 		err = sender.play(span)
 	} else if question == settle {
 		debug.FreeOSMemory()
-		err = writeHeap(profiles.Heap)
+		err = record.Fullest()
 	}
 	if err == nil && sends {
 		c.Viewers, err = sender.streaming()
@@ -114,35 +112,6 @@ func costs(c *Cost) error {
 	runtime.ReadMemStats(&m)
 	c.Heap, c.Stack, c.Mallocs, c.Goroutines = m.HeapAlloc, m.StackInuse, m.Mallocs, runtime.NumGoroutine()
 	return processCosts(c)
-}
-
-// ProfileCPU writes a CPU profile of this process until end is called; empty: none.
-func ProfileCPU(name string) (end func() error, err error) {
-	if name == "" {
-		return func() error { return nil }, nil
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, fmt.Errorf("write CPU profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("write CPU profile: %w", err), f.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
-}
-
-func writeHeap(name string) error {
-	if name == "" {
-		return nil
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("write heap profile: %w", err)
-	}
-	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
 }
 
 // kvs is the service.

@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/messages"
 )
 
@@ -65,12 +66,6 @@ type Cost struct {
 	Viewers    int    // of a sender: those that it streams to
 }
 
-// Profiles are files that the child writes; empty: none.
-type Profiles struct {
-	CPU  string // of its whole life
-	Heap string // of the heap when it was last settled
-}
-
 // Subject is a running server or sender.
 type Subject struct {
 	Address Address
@@ -80,21 +75,24 @@ type Subject struct {
 }
 
 // Start returns once the server answers. When ctx ends, the process is killed.
-func Start(ctx context.Context, kind string, profiles Profiles) (*Subject, error) {
-	return start(ctx, kind, profiles, nil)
+func Start(ctx context.Context, kind string, target profiles.Target) (*Subject, error) {
+	return start(ctx, kind, target, nil)
 }
 
 // StartSender returns once the sender waits for viewers. When ctx ends, the process is killed.
-func StartSender(ctx context.Context, kind string, order Order, profiles Profiles) (*Subject, error) {
-	return start(ctx, kind, profiles, &order)
+func StartSender(ctx context.Context, kind string, order Order, target profiles.Target) (*Subject, error) {
+	return start(ctx, kind, target, &order)
 }
 
-func start(ctx context.Context, kind string, profiles Profiles, order *Order) (*Subject, error) {
-	self, err := os.Executable()
+func start(ctx context.Context, kind string, target profiles.Target, order *Order) (*Subject, error) {
+	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
 	}
-	s := &Subject{cmd: exec.CommandContext(ctx, self, Argument, kind, profiles.CPU, profiles.Heap)}
+	if order != nil && order.Program != "" {
+		program = order.Program
+	}
+	s := &Subject{cmd: exec.CommandContext(ctx, program, Argument, kind, target.Dir, target.Name)}
 	s.cmd.Stderr, s.cmd.WaitDelay = os.Stderr, stopWait
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
