@@ -147,3 +147,23 @@ func TestFanoutTellsWhoWatchesAndLetsTheGroupOfARestingSourceGo(t *testing.T) {
 		t.Fatal("caught up with pictures from before the rest")
 	}
 }
+
+// A snapshot is the newest key frame, also when its group was let go; none before the first.
+func TestFanoutGivesASnapshot(t *testing.T) {
+	s := stageFanout(t)
+	defer s.stop(t)
+	ask := func(ticket uint64) *messages.Snapshot {
+		s.sys.Tell("device/one", &say{s.sys.PID(pathFanout), &messages.SnapshotWanted{Ticket: ticket}})
+		return told[*messages.Snapshot](t, s, "one")
+	}
+	if got := ask(1); got.Ticket != 1 || got.Unit != nil {
+		t.Fatalf("got %+v before the first key frame", got)
+	}
+	for i := range 6 {
+		s.sys.Tell(pathFanout, unit(i, i == 0 || i == 3))
+	}
+	s.sys.Tell(pathFanout, &messages.SourceRests{})
+	if got := ask(2); got.Ticket != 2 || got.Unit == nil || got.Unit.Seq != 3 {
+		t.Fatalf("got %+v", got)
+	}
+}

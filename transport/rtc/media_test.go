@@ -350,3 +350,26 @@ func TestThreeViewersShareOneSocket(t *testing.T) {
 		t.Fatalf("%d SSRCs for three viewers", len(ssrcs))
 	}
 }
+
+// Where sound is wanted each packet becomes an event, but for a browser's probes, which are empty.
+func TestTalkBackBecomesEvents(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{video: true, talk: true}, PeerConfig{Sound: true})
+	for sequence := range uint16(20) {
+		payload := []byte{0x08, byte(sequence)}
+		if sequence%2 == 1 {
+			payload = nil
+		}
+		must(t, v.talk.WriteRTP(&rtp.Packet{
+			Header:  rtp.Header{Version: 2, SequenceNumber: 100 + sequence, Timestamp: uint32(sequence) * 960},
+			Payload: payload,
+		}))
+	}
+	for range 3 {
+		got := next[*messages.PeerSound](d).Sound
+		n := got.Sequence - 100
+		if n%2 != 0 || got.Timestamp != uint32(n)*960 || !bytes.Equal(got.Data, []byte{0x08, byte(n)}) {
+			t.Fatalf("got %+v", got)
+		}
+	}
+}
