@@ -44,6 +44,9 @@ func (s *shell) Receive(ctx actor.Context) {
 	case *actor.Stopped:
 		s.guard(ctx)
 		s.box.end()
+		// The parent's set of children keeps the last names it has taken out (PIDSet.Remove cuts its slice
+		// and no more), and each name keeps its process.
+		s.inner, s.edges, s.up = nobody{}, nil, nil
 	default:
 		s.guard(ctx)
 	}
@@ -57,6 +60,12 @@ func (s *shell) stop(ctx actor.Context) {
 	}
 	s.box.close()
 }
+
+// nobody is the actor that has ended.
+type nobody struct{}
+
+// Receive implements actor.Actor.
+func (nobody) Receive(actor.Context) {}
 
 // guard turns a panic into the actor's end. A panic of an actor that already stops must not leave
 // its Receive: proto.actor would never finish the stop.

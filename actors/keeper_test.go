@@ -2,8 +2,11 @@ package actors
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -247,4 +250,41 @@ func TestNothingIsDeliveredAfterAPanic(t *testing.T) {
 	if stats := statsOf(t, sys, "root"); stats.Stopped != 2 || stats.Processed != 1 || stats.Panics != 1 {
 		t.Errorf("got %+v, want 1 processed, 2 stopped, 1 panic", stats)
 	}
+}
+
+// A parent that lives on keeps the names of children that have ended; what they held must go.
+func TestNothingIsKeptOfTheEnded(t *testing.T) {
+	const children = 8
+	var gone atomic.Int32
+	ended := make(chan any, children)
+	sys := launch(t, Lanes{Control: 2 * children}, func(sys *System, ctx actor.Context) {
+		switch ctx.Message().(type) {
+		case *actor.Started:
+			for i := range children {
+				held := make([]byte, 1<<16)
+				runtime.AddCleanup(&held[0], func(int) { gone.Add(1) }, 0)
+				pid, err := sys.Spawn(ctx, Spec{Name: fmt.Sprint("child", i), Lanes: Lanes{Control: 8}, New: func() actor.Actor {
+					own := held
+					held = nil
+					return actor.ReceiveFunc(func(actor.Context) { own[0]++ })
+				}})
+				if err != nil {
+					t.Error(err)
+				}
+				ctx.Stop(pid)
+			}
+		case *actor.Terminated:
+			ended <- nil
+		}
+	})
+	for range children {
+		await(t, "end of a child", ended)
+	}
+	for deadline := time.Now().Add(10 * time.Second); gone.Load() < children; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("what %d of %d ended actors held is still there", children-gone.Load(), children)
+		}
+		runtime.GC()
+	}
+	halt(t, sys)
 }

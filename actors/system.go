@@ -182,8 +182,9 @@ func (s *System) spawn(in spawner, path string, spec Spec, up func()) (*actor.PI
 		return nil, err
 	}
 	box := newMailbox(s, path, s.kindOf(spec.Kind), spec.Lanes)
+	around := &shell{inner: inner, box: box, up: up} // made once: proto.actor never restarts what does not panic
 	props := actor.PropsFromProducer(
-		func() actor.Actor { return &shell{inner: inner, box: box, up: up} },
+		func() actor.Actor { return around },
 		actor.WithMailbox(func() actor.Mailbox { return box }))
 	return in.SpawnNamed(props, spec.Name)
 }
