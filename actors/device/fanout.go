@@ -96,9 +96,9 @@ func (f *fanout) onSubscribe(ctx actor.Context) {
 	if viewer == nil {
 		return
 	}
+	ctx.Watch(viewer)
 	f.subscribers[viewer.Id] = viewer
 	f.tellWatched(ctx)
-	ctx.Watch(viewer)
 	ctx.Send(viewer, &messages.CatchUp{Frames: f.group[:len(f.group):len(f.group)]})
 	if len(f.group) == 0 || f.newest().Sub(f.group[0].Unit.Captured) > groupYoungMax {
 		ctx.Send(f.sys.PID(pathEncoder), &messages.KeyFrameWish{})
