@@ -18,6 +18,7 @@ type field struct {
 	secret   bool
 	goName   string
 	dest     reflect.Value
+	from     string // what has set it last; empty: its default
 }
 
 // fieldsOf collects the settings of cfg in the order of the struct.
@@ -27,7 +28,7 @@ func fieldsOf(cfg any) ([]*field, error) {
 		return nil, fmt.Errorf("read settings: want a pointer to a struct, got %T", cfg)
 	}
 	fields := collect(nil, v.Elem(), "")
-	taken := map[string]string{configFlag: "--" + configFlag, helpFlag: "--" + helpFlag, versionFlag: "--" + versionFlag}
+	taken := map[string]string{configFlag: "--" + configFlag, helpFlag: "--" + helpFlag, versionFlag: "--" + versionFlag, printFlag: "--" + printFlag}
 	for _, f := range fields {
 		if kindOf(f.dest) == "map" && len(f.envs) > 0 {
 			return nil, fmt.Errorf("read settings: field %s: a map has no form for the environment", f.goName)
@@ -101,6 +102,7 @@ func kindOf(v reflect.Value) string {
 // set stores the text in the field. The error names the source ("environment AWS_REGION") and shows
 // the text, unless it is a secret.
 func (f *field) set(source, text string) error {
+	f.from = source
 	var err error
 	switch dest := f.dest.Addr().Interface().(type) {
 	case *string:

@@ -8,10 +8,10 @@ import (
 
 // commandLine is what the arguments say, not yet applied: the file they name comes first.
 type commandLine struct {
-	help, version bool
-	config        string
-	operands      []string
-	given         []given
+	help, version, print bool
+	config               string
+	operands             []string
+	given                []given
 }
 
 // given is one flag with its value.
@@ -42,6 +42,9 @@ func parseArgs(fields []*field, args []string, operands int) (*commandLine, erro
 			continue
 		case name == versionFlag:
 			line.version = true
+			continue
+		case name == printFlag:
+			line.print = true
 			continue
 		case f == nil && name != configFlag:
 			return nil, fmt.Errorf("unknown flag --%s%s", name, suggest("--", name, fields))

@@ -23,6 +23,7 @@ func printHelp(out io.Writer, program string, c *Command, all []Command, fields 
 	}
 	general := [][]string{
 		{"--" + configFlag + " string", "", configEnv, ""},
+		{"--" + printFlag, "", "", ""},
 		{"--" + versionFlag, "", "", ""},
 		{"--" + helpFlag, "", "", ""},
 	}
@@ -45,7 +46,7 @@ func printHelp(out io.Writer, program string, c *Command, all []Command, fields 
 		}
 	}
 	b.WriteString("\ngeneral\n")
-	for i, help := range []string{"YAML file with settings", "print the version and end", "print this and end"} {
+	for i, help := range []string{"YAML file with settings", "print every setting as it counts and where it comes from, and end", "print the version and end", "print this and end"} {
 		b.WriteString(columns(general[i], widths) + "        " + help + "\n")
 	}
 	if c.Words == "" {

@@ -27,7 +27,7 @@ import (
 	"io"
 )
 
-// ErrDone says that --help or --version was asked for and printed: the program ends with status 0.
+// ErrDone says that --help, --version or --print-config was asked for and printed: the program ends with status 0.
 var ErrDone = errors.New("done")
 
 // Names that every program has.
@@ -35,12 +35,13 @@ const (
 	configFlag  = "config"
 	helpFlag    = "help"
 	versionFlag = "version"
+	printFlag   = "print-config"
 	configEnv   = "HELIOGRAPH_CONFIG"
 )
 
 // Load fills cfg, a pointer to a struct, from its defaults, the YAML file named by --config, environ
-// (as os.Environ gives it) and args (without the program's name); later ones win. After --help or
-// --version it has printed to out and returns ErrDone.
+// (as os.Environ gives it) and args (without the program's name); later ones win. After --help,
+// --version or --print-config it has printed to out and returns ErrDone.
 func Load(program string, cfg any, args []string, environ []string, out io.Writer) error {
 	_, err := prepare(program, &Command{Config: cfg}, nil, args, environ, out)
 	return err
@@ -64,7 +65,13 @@ func prepare(program string, c *Command, all []Command, args, environ []string, 
 	case len(line.operands) < len(c.Operands):
 		return nil, fmt.Errorf("%s is missing: %s", c.Operands[len(line.operands)], c.usage(program))
 	}
-	return line.operands, fill(fields, line, all, environ)
+	if err := fill(fields, line, all, environ); err != nil {
+		return nil, err
+	}
+	if line.print {
+		return nil, printed(printConfig(out, program, line.config, fields))
+	}
+	return line.operands, nil
 }
 
 // fill sets the fields from all sources, the weakest first.

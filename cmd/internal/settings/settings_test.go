@@ -190,6 +190,8 @@ media
 general
   --config string               HELIOGRAPH_CONFIG
         YAML file with settings
+  --print-config
+        print every setting as it counts and where it comes from, and end
   --version
         print the version and end
   --help

@@ -18,6 +18,7 @@ func applyDefaults(fields []*field) error {
 		if err := f.set("default of "+f.goName, f.fallback); err != nil {
 			return err
 		}
+		f.from = ""
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (f *field) setItems(source string, nodes []ast.Node) error {
 		return fmt.Errorf("%s: want one value, not a list", source)
 	}
 	list, err := scalars(source, nodes)
-	*dest = list
+	*dest, f.from = list, source
 	return err
 }
 
@@ -144,7 +145,7 @@ func (f *field) setEntries(source string, pairs []*ast.MappingValueNode) error {
 			return err
 		}
 	}
-	*dest = entries
+	*dest, f.from = entries, source
 	return nil
 }
 
