@@ -36,10 +36,9 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err != nil {
 		return nil, "", err
 	}
-	if err := e.sockets.refresh(time.Now()); err != nil {
-		return nil, "", fmt.Errorf("refresh ICE sockets: %w", err)
+	if cfg, err = e.current(cfg); err != nil {
+		return nil, "", err
 	}
-	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
 	p, err := e.peerFor(o, cfg)
 	if err != nil {
 		return nil, "", err
@@ -50,6 +49,26 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 		return nil, "", errors.Join(err, p.Close())
 	}
 	return p, answer, nil
+}
+
+// current opens sockets for the machine's addresses of now, and leaves of the reflexive addresses those
+// that are still of one.
+func (e *Engine) current(cfg PeerConfig) (PeerConfig, error) {
+	if err := e.sockets.refresh(time.Now()); err != nil {
+		return cfg, fmt.Errorf("refresh ICE sockets: %w", err)
+	}
+	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
+	return cfg, nil
+}
+
+// ice is what a peer gathers with, and how many host candidates that gives.
+func (e *Engine) ice(cfg PeerConfig) (c webrtc.Configuration, hosts int) {
+	c.ICEServers = iceServers(cfg.IceServers, len(cfg.Reflexive.Addresses) > 0, e.log)
+	if cfg.RelayOnly {
+		c.ICETransportPolicy = webrtc.ICETransportPolicyRelay
+		return c, 0
+	}
+	return c, len(e.sockets.current())
 }
 
 // peerFor takes the spare peer, or makes one.
@@ -71,24 +90,16 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	}
 	settings := e.settings
 	settings.SetNet(network)
-	servers := iceServers(cfg.IceServers, len(cfg.Reflexive.Addresses) > 0, e.log)
+	configuration, hosts := e.ice(cfg)
 	streams := newTurnStreams(network, e.cfg.RootCAs)
-	streams.trust(servers)
+	streams.trust(configuration.ICEServers)
 	settings.SetICEProxyDialer(streams)
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(media),
 		webrtc.WithInterceptorRegistry(interceptors))
-	policy, hosts := webrtc.ICETransportPolicyAll, len(e.sockets.current())
-	if cfg.RelayOnly {
-		policy, hosts = webrtc.ICETransportPolicyRelay, 0
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{
-		ICEServers:         servers,
-		ICETransportPolicy: policy,
-		BundlePolicy:       webrtc.BundlePolicyMaxBundle,
-		Certificates:       []webrtc.Certificate{e.certificate},
-
-		ICECandidatePoolSize: pool,
-	})
+	configuration.BundlePolicy = webrtc.BundlePolicyMaxBundle
+	configuration.Certificates = []webrtc.Certificate{e.certificate}
+	configuration.ICECandidatePoolSize = pool
+	pc, err := api.NewPeerConnection(configuration)
 	if err != nil {
 		network.cut()
 		return nil, fmt.Errorf("make peer connection: %w", err)
@@ -96,11 +107,10 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	p := &Peer{
 		log: e.log, pc: pc, network: network, streams: streams, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
 		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
-		channels: map[string]*webrtc.DataChannel{},
+		channels: map[string]*webrtc.DataChannel{}, count: &e.peers,
 	}
-	p.listen()
-	p.count = &e.peers
 	p.count.Add(1)
+	p.listen()
 	return p, nil
 }
 

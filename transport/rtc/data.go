@@ -104,22 +104,29 @@ func (p *Peer) onData(label string, m webrtc.DataChannelMessage) {
 
 // HasRoom tells whether so many bytes may wait on the viewer's channel with that label.
 func (p *Peer) HasRoom(channel string, size int) bool {
+	d := p.dataChannel(channel)
+	return d != nil && roomFor(d, size)
+}
+
+// dataChannel is the newest with that label; nil when there is none.
+func (p *Peer) dataChannel(label string) *webrtc.DataChannel {
 	p.mu.Lock()
-	d := p.channels[channel]
-	p.mu.Unlock()
-	return d != nil && d.BufferedAmount()+uint64(size) <= dataBufferedMax
+	defer p.mu.Unlock()
+	return p.channels[label]
+}
+
+func roomFor(d *webrtc.DataChannel, size int) bool {
+	return d.BufferedAmount()+uint64(size) <= dataBufferedMax
 }
 
 // SendData sends a message on the viewer's channel with that label. A viewer that does not read
 // gives an error once 1 MiB waits for it; the message is dropped.
 func (p *Peer) SendData(channel string, text bool, data []byte) error {
-	p.mu.Lock()
-	d := p.channels[channel]
-	p.mu.Unlock()
+	d := p.dataChannel(channel)
 	switch {
 	case d == nil:
 		return fmt.Errorf("send data: the viewer has no open channel %q", channel)
-	case d.BufferedAmount()+uint64(len(data)) > dataBufferedMax:
+	case !roomFor(d, len(data)):
 		return fmt.Errorf("send data: the viewer does not read channel %q", channel)
 	}
 	send := d.Send

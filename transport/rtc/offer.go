@@ -20,6 +20,7 @@ func (e *OfferError) Error() string { return "offer refused: " + e.Reason }
 // offer is what we read from an SDP offer before pion does.
 type offer struct {
 	sdp     string
+	parsed  *sdp.SessionDescription
 	trickle bool // a=ice-options:trickle (RFC 8840 4.1.1)
 	talks   bool // the viewer may send a track of its own
 
@@ -33,10 +34,11 @@ func readOffer(text string) (offer, error) {
 	if len(text) > offerBytesMax {
 		return o, &OfferError{"it is longer than 64 KiB"}
 	}
-	var d sdp.SessionDescription
+	d := &sdp.SessionDescription{}
 	if err := d.UnmarshalString(text); err != nil {
 		return o, &OfferError{"it is not SDP (RFC 8866)"} // the parser's error quotes the text
 	}
+	o.parsed = d
 	switch {
 	case len(d.MediaDescriptions) == 0:
 		return o, &OfferError{"it has no media section"}
@@ -46,25 +48,19 @@ func readOffer(text string) (offer, error) {
 	o.trickle = trickles(d.Attributes)
 	for _, m := range d.MediaDescriptions {
 		o.trickle = o.trickle || trickles(m.Attributes)
-		if err := o.readSection(&d, m); err != nil {
+		if err := o.readSection(m); err != nil {
 			return o, err
 		}
 	}
 	return o, nil
 }
 
-func (o *offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) error {
-	either := func(key string) (string, bool) { // RFC 8839 5.4, RFC 8122 5: session level counts for all
-		if v, ok := m.Attribute(key); ok {
-			return v, true
-		}
-		return d.Attribute(key)
-	}
+func (o *offer) readSection(m *sdp.MediaDescription) error {
 	mid, _ := m.Attribute(sdp.AttrKeyMID)
-	_, fingerprint := either("fingerprint")
-	ufrag, hasUfrag := either("ice-ufrag")
-	password, hasPassword := either("ice-pwd")
-	setup, _ := either(sdp.AttrKeyConnectionSetup)
+	_, fingerprint := inherited(o.parsed, m, "fingerprint")
+	ufrag, hasUfrag := inherited(o.parsed, m, "ice-ufrag")
+	password, hasPassword := inherited(o.parsed, m, "ice-pwd")
+	setup, _ := inherited(o.parsed, m, sdp.AttrKeyConnectionSetup)
 	if _, bundled := m.Attribute("bundle-only"); m.MediaName.Port.Value == 0 && !bundled {
 		return nil // rejected by the offerer itself (RFC 3264 6)
 	}
@@ -94,6 +90,15 @@ func (o *offer) readSection(d *sdp.SessionDescription, m *sdp.MediaDescription) 
 		}
 	}
 	return nil
+}
+
+// inherited reads an attribute of a section that the session may have in its place (RFC 8839 5.4, RFC
+// 8122 5).
+func inherited(d *sdp.SessionDescription, m *sdp.MediaDescription, key string) (string, bool) {
+	if v, ok := m.Attribute(key); ok {
+		return v, true
+	}
+	return d.Attribute(key)
 }
 
 func trickles(attributes []sdp.Attribute) bool {

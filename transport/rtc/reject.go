@@ -12,12 +12,9 @@ import (
 // Reject answers an offer with every section rejected (RFC 8829 5.3.1: port 0), so that the viewer
 // learns at once that it will not be served, instead of waiting. It takes no peer and no socket.
 func (e *Engine) Reject(text string) (string, error) {
-	if _, err := readOffer(text); err != nil {
+	offer, err := readOffer(text)
+	if err != nil {
 		return "", err
-	}
-	var offer sdp.SessionDescription
-	if err := offer.UnmarshalString(text); err != nil {
-		return "", &OfferError{"it is not SDP (RFC 8866)"}
 	}
 	fingerprints, err := e.certificate.GetFingerprints()
 	if err != nil || len(fingerprints) == 0 {
@@ -31,7 +28,7 @@ func (e *Engine) Reject(text string) (string, error) {
 	// pion refuses an answer without these, for all that nothing will use them.
 	answer.WithValueAttribute("ice-ufrag", "rejected").WithValueAttribute("ice-pwd", "rejectedrejectedrejected").
 		WithFingerprint(fingerprints[0].Algorithm, fingerprints[0].Value).WithValueAttribute(sdp.AttrKeyConnectionSetup, "passive")
-	for _, offered := range offer.MediaDescriptions {
+	for _, offered := range offer.parsed.MediaDescriptions {
 		section := &sdp.MediaDescription{MediaName: offered.MediaName, ConnectionInformation: &sdp.ConnectionInformation{
 			NetworkType: "IN", AddressType: "IP4", Address: &sdp.Address{Address: "0.0.0.0"},
 		}}

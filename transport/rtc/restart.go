@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/pion/sdp/v3"
 	"github.com/pion/webrtc/v4"
@@ -17,10 +16,7 @@ func SessionOf(text string) string {
 	if len(text) > offerBytesMax || d.UnmarshalString(text) != nil || len(d.MediaDescriptions) == 0 {
 		return ""
 	}
-	fingerprint, ok := d.MediaDescriptions[0].Attribute("fingerprint")
-	if !ok {
-		fingerprint, ok = d.Attribute("fingerprint")
-	}
+	fingerprint, ok := inherited(&d, d.MediaDescriptions[0], "fingerprint")
 	if !ok {
 		return ""
 	}
@@ -37,10 +33,9 @@ func (e *Engine) Renew(ctx context.Context, p *Peer, cfg PeerConfig, text string
 	if err != nil {
 		return "", false, err
 	}
-	if err := e.sockets.refresh(time.Now()); err != nil {
-		return "", false, fmt.Errorf("refresh ICE sockets: %w", err)
+	if cfg, err = e.current(cfg); err != nil {
+		return "", false, err
 	}
-	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
 	restarted = o.credentials != p.credentials
 	if restarted {
 		if err := e.prepareRestart(p, cfg); err != nil {
@@ -53,14 +48,10 @@ func (e *Engine) Renew(ctx context.Context, p *Peer, cfg PeerConfig, text string
 
 // prepareRestart gives the peer what it gathers with: the ICE servers' credentials may have expired.
 func (e *Engine) prepareRestart(p *Peer, cfg PeerConfig) error {
-	servers := iceServers(cfg.IceServers, len(cfg.Reflexive.Addresses) > 0, e.log)
-	p.streams.trust(servers)
-	policy := webrtc.ICETransportPolicyAll
-	p.hosts = len(e.sockets.current())
-	if cfg.RelayOnly {
-		policy, p.hosts = webrtc.ICETransportPolicyRelay, 0
-	}
-	if err := p.pc.SetConfiguration(webrtc.Configuration{ICEServers: servers, ICETransportPolicy: policy}); err != nil {
+	configuration, hosts := e.ice(cfg)
+	p.streams.trust(configuration.ICEServers)
+	p.hosts = hosts
+	if err := p.pc.SetConfiguration(configuration); err != nil {
 		return fmt.Errorf("set ICE servers for the restart: %w", err)
 	}
 	p.remoteCandidates.Store(0)

@@ -73,10 +73,10 @@ func (e *Engine) keepOne(ctx context.Context, cfg PeerConfig) error {
 }
 
 func (e *Engine) newSpare(cfg PeerConfig) (*spare, error) {
-	if err := e.sockets.refresh(time.Now()); err != nil {
+	cfg, err := e.current(cfg)
+	if err != nil {
 		return nil, err
 	}
-	cfg.Reflexive = e.sockets.held(cfg.Reflexive)
 	locals := e.sockets.locals()
 	peer, err := e.newPeer(cfg, e.media, e.watching, 1)
 	if err != nil {
