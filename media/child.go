@@ -37,8 +37,8 @@ func startChild(ctx context.Context, cfg ExecConfig) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], closed(err, stdin, ours))
 	}
-	c := &child{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, stdout: stdout, said: &said{what: "source program", log: cfg.Log}}
-	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr, c.cmd.WaitDelay = stdin, theirs, c.said, childEndWithin
+	c := &child{cmd: groupCommand(ctx, args), stdin: ours, stdout: stdout, said: &said{what: "source program", log: cfg.Log}}
+	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = stdin, theirs, c.said
 	c.cmd.Cancel = func() error {
 		stdout.Close() // a process that left the group may hold the other end
 		return killGroup(c.cmd)
@@ -46,7 +46,6 @@ func startChild(ctx context.Context, cfg ExecConfig) (*child, error) {
 	if len(cfg.Env) > 0 {
 		c.cmd.Env = append(os.Environ(), cfg.Env...)
 	}
-	leadGroup(c.cmd)
 	if err := c.cmd.Start(); err != nil {
 		return nil, closed(err, stdin, ours, stdout, theirs) // it names the program
 	}
@@ -62,11 +61,8 @@ func closed(err error, files ...*os.File) error {
 
 // end waits for the program's end, which it forces when there is none soon, and tells how it ended.
 func (c *child) end() error {
-	hurry := time.AfterFunc(childEndWithin, func() { _ = killGroup(c.cmd) }) // it may just have ended
-	defer hurry.Stop()
 	c.stdin.Close()
-	err := c.cmd.Wait()
-	_ = killGroup(c.cmd) // what it has started and left behind
+	err := hurryGroup(c.cmd, childEndWithin)
 	c.stdout.Close()
 	how := "ended"
 	if err != nil {

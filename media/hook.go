@@ -17,21 +17,17 @@ var hookNames = []string{"PATH", "HOME", "LANG", "TZ", "TMPDIR", "SYSTEMROOT"}
 // started. It returns the exit status and up to outputMax bytes of what the program wrote.
 func RunHook(ctx context.Context, args, env []string, outputMax int) (status int, output string, err error) {
 	out := &head{max: outputMax}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, out, childEndWithin
-	cmd.Cancel = func() error { return killGroup(cmd) }
-	cmd.Env = env
+	cmd := groupCommand(ctx, args)
+	cmd.Stdout, cmd.Stderr, cmd.Env = out, out, env
 	for _, name := range hookNames {
 		if value, ok := os.LookupEnv(name); ok {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
-	leadGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		return 0, "", fmt.Errorf("run hook: %w", err)
 	}
-	err = cmd.Wait()
-	_ = killGroup(cmd) // what it has started and left behind
+	err = waitGroup(cmd)
 	var ended *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

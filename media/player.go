@@ -30,10 +30,8 @@ func startPlayer(ctx context.Context, args []string, log *zap.Logger) (*player, 
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
-	p := &player{cmd: exec.CommandContext(ctx, args[0], args[1:]...), stdin: ours, said: &said{what: "audio program", log: log}}
-	p.cmd.Stdin, p.cmd.Stderr, p.cmd.WaitDelay = theirs, p.said, childEndWithin
-	p.cmd.Cancel = func() error { return killGroup(p.cmd) }
-	leadGroup(p.cmd)
+	p := &player{cmd: groupCommand(ctx, args), stdin: ours, said: &said{what: "audio program", log: log}}
+	p.cmd.Stdin, p.cmd.Stderr = theirs, p.said
 	if err := p.cmd.Start(); err != nil {
 		return nil, closed(err, theirs, ours) // it names the program
 	}
@@ -52,10 +50,7 @@ func (p *player) Write(b []byte) (int, error) {
 // Close lets the program play what it has and waits for its end, which it forces when there is none soon.
 func (p *player) Close() error {
 	p.stdin.Close()
-	hurry := time.AfterFunc(playerEndWithin, func() { _ = killGroup(p.cmd) }) // it may just have ended
-	defer hurry.Stop()
-	err := p.cmd.Wait()
-	_ = killGroup(p.cmd) // what it has started and left behind
+	err := hurryGroup(p.cmd, playerEndWithin)
 	if err == nil {
 		return nil
 	}
