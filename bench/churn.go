@@ -6,6 +6,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,7 +42,7 @@ type standing struct {
 	heap                             uint64
 }
 
-func churnScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_ *report.Report, err error) {
+func churnScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*report.Report, error) {
 	plan := planChurn(cfg.Quick)
 	r := report.New("churn", report.Row{
 		{Name: "quick", Value: cfg.Quick}, {Name: "joins", Value: plan.joins}, {Name: "at_once", Value: plan.atOnce},
@@ -55,17 +56,8 @@ func (p churnPlan) run(ctx context.Context, r *report.Report, progress io.Writer
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if stopped := w.Stop(); err == nil {
-			err = stopped
-		}
-	}()
-	joined := 0
-	join := func(n int) error {
-		defer func() { joined += n }()
-		return w.churn(ctx, joined, n, p.atOnce)
-	}
-	if err := join(p.warm); err != nil { // pools, caches and connections that are kept
+	defer func() { err = errors.Join(err, w.Stop()) }()
+	if err := w.churn(ctx, 0, p.warm, p.atOnce); err != nil { // pools, caches and connections that are kept
 		return err
 	}
 	before, err := w.settled(ctx, nil)
@@ -73,19 +65,21 @@ func (p churnPlan) run(ctx context.Context, r *report.Report, progress io.Writer
 		return err
 	}
 	r.Rows = append(r.Rows, before.fields("before", 0))
-	for step := range p.steps {
-		if err := join(p.joins / p.steps); err != nil {
+	joined, step := 0, p.joins/p.steps
+	for range p.steps {
+		if err := w.churn(ctx, p.warm+joined, step, p.atOnce); err != nil {
 			return err
 		}
-		now := w.stand(ctx)
-		r.Rows = append(r.Rows, now.fields("churning", joined-p.warm))
-		fmt.Fprintf(progress, "churn: %d of %d joins, %d goroutines, %d peer connections\n", (step+1)*p.joins/p.steps, p.joins, now.goroutines, now.peers)
+		joined += step
+		now := w.stand()
+		r.Rows = append(r.Rows, now.fields("churning", joined))
+		fmt.Fprintf(progress, "churn: %d of %d joins, %d goroutines, %d peer connections\n", joined, p.joins, now.goroutines, now.peers)
 	}
 	after, err := w.settled(ctx, &before)
 	if err != nil {
 		return err
 	}
-	r.Rows = append(r.Rows, after.fields("after", joined-p.warm))
+	r.Rows = append(r.Rows, after.fields("after", joined))
 	judgeChurn(r, before, after)
 	return nil
 }
@@ -141,14 +135,14 @@ func (w *World) settled(ctx context.Context, goal *standing) (standing, error) {
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	deadline := time.Now().Add(churnSettle)
-	last, since := w.stand(ctx), time.Now()
+	last, since := w.stand(), time.Now()
 	for {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
 			return last, ctx.Err()
 		}
-		now := w.stand(ctx)
+		now := w.stand()
 		if now.same(last) {
 			last.heap = min(last.heap, now.heap)
 		} else {
@@ -167,14 +161,14 @@ func (s standing) within(goal standing) bool {
 	return s.goroutines <= goal.goroutines && s.files <= goal.files && s.peers <= goal.peers && s.actors <= goal.actors
 }
 
-func (w *World) stand(context.Context) standing {
+func (w *World) stand() standing {
 	runtime.GC()
 	runtime.GC() // what has a finalizer goes with the second
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	s := standing{goroutines: runtime.NumGoroutine(), files: openFiles(), peers: w.Device.Peers(), heap: memory.HeapAlloc}
 	for _, box := range w.Device.Mailboxes() {
-		s.actors += int(box.Actors)
+		s.actors += box.Actors
 	}
 	return s
 }

@@ -201,20 +201,21 @@ func newRoot(p *parts, door *admin.Server) actor.Actor {
 		s.Lanes.Frames, s.Lanes.Inline = unitsLane, true
 		return s
 	}
-	specs := []actors.Spec{
+	var specs []actors.Spec
+	if p.cfg.Sink != nil {
+		specs = append(specs, child("sink", 128, func() actor.Actor { return newSink(p) }))
+	}
+	if len(p.cfg.Commands) > 0 {
+		specs = append(specs, child("hook", 32, func() actor.Actor { return newHook(p) }))
+	}
+	specs = append(specs,
 		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
 		onTheWay(child("fanout", 256, func() actor.Actor { return newFanout(p) })),
 		onTheWay(child("encoder", 32, func() actor.Actor { return newEncoder(p) })),
 		child("session", 256, func() actor.Actor { return newSession(p) }),
 		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
 		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),
-	}
-	if len(p.cfg.Commands) > 0 {
-		specs = append([]actors.Spec{child("hook", 32, func() actor.Actor { return newHook(p) })}, specs...)
-	}
-	if p.cfg.Sink != nil {
-		specs = append([]actors.Spec{child("sink", 128, func() actor.Actor { return newSink(p) })}, specs...)
-	}
+	)
 	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys, specs...)}
 }
 

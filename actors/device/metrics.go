@@ -1,6 +1,7 @@
 package device
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,38 +103,47 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 // engineCollector reads what the engine counts.
 type engineCollector struct {
 	engine *rtc.Engine
-	descs  [5]*prometheus.Desc
-	peers  *prometheus.Desc
+	reads  []engineRead
+}
+
+// engineRead is one figure of the engine.
+type engineRead struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(*rtc.Engine) float64
 }
 
 func newEngineCollector(engine *rtc.Engine) *engineCollector {
-	c := &engineCollector{engine: engine, peers: prometheus.NewDesc("kvs_peer_connections", "Peer connections that are open, the spare one included.", nil, nil)}
-	for i, m := range [...]struct{ name, help string }{
-		{"kvs_udp_send_calls_total", "System calls that sent datagrams to viewers."},
-		{"kvs_udp_packets_batched_total", "Packets of frames that went out in batches."},
-		{"kvs_udp_packets_lost_total", "Packets that the network did not take."},
-		{"kvs_udp_segments_refused_total", "Segmented sends that the kernel refused; plain ones took their place."},
-		{"kvs_spare_peers_used_total", "Viewers whose relayed candidates were ready when they came."},
-	} {
-		c.descs[i] = prometheus.NewDesc(m.name, m.help, nil, nil)
+	c := &engineCollector{engine: engine}
+	add := func(kind prometheus.ValueType, name, help string, read func(*rtc.Engine) float64) {
+		c.reads = append(c.reads, engineRead{prometheus.NewDesc(name, help, nil, nil), kind, read})
 	}
+	add(prometheus.GaugeValue, "kvs_peer_connections", "Peer connections that are open, the spare one included.",
+		func(e *rtc.Engine) float64 { return float64(e.Peers()) })
+	add(prometheus.CounterValue, "kvs_udp_send_calls_total", "System calls that sent datagrams to viewers.",
+		func(e *rtc.Engine) float64 { return float64(e.Sent().Calls) })
+	add(prometheus.CounterValue, "kvs_udp_packets_batched_total", "Packets of frames that went out in batches.",
+		func(e *rtc.Engine) float64 { return float64(e.Sent().Batched) })
+	add(prometheus.CounterValue, "kvs_udp_packets_lost_total", "Packets that the network did not take.",
+		func(e *rtc.Engine) float64 { return float64(e.Sent().Lost) })
+	add(prometheus.CounterValue, "kvs_udp_segments_refused_total", "Segmented sends that the kernel refused; plain ones took their place.",
+		func(e *rtc.Engine) float64 { return float64(e.Sent().SegmentsRefused) })
+	add(prometheus.CounterValue, "kvs_spare_peers_used_total", "Viewers whose relayed candidates were ready when they came.",
+		func(e *rtc.Engine) float64 { return float64(e.SparesUsed()) })
 	return c
 }
 
 // Describe implements prometheus.Collector.
 func (c *engineCollector) Describe(out chan<- *prometheus.Desc) {
-	out <- c.peers
-	for _, d := range c.descs {
-		out <- d
+	for _, r := range c.reads {
+		out <- r.desc
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *engineCollector) Collect(out chan<- prometheus.Metric) {
-	out <- prometheus.MustNewConstMetric(c.peers, prometheus.GaugeValue, float64(c.engine.Peers()))
-	sent := c.engine.Sent()
-	for i, n := range [...]uint64{sent.Calls, sent.Batched, sent.Lost, sent.SegmentsRefused, c.engine.SparesUsed()} {
-		out <- prometheus.MustNewConstMetric(c.descs[i], prometheus.CounterValue, float64(n))
+	for _, r := range c.reads {
+		out <- prometheus.MustNewConstMetric(r.desc, r.kind, r.read(c.engine))
 	}
 }
 
@@ -156,9 +166,7 @@ func (m *metrics) sound(outcome string) { m.talkPackets.WithLabelValues(outcome)
 func (m *metrics) data(kind string)     { m.dataMessages.WithLabelValues(kind).Inc() }
 
 func (m *metrics) request(name, outcome string) {
-	switch name {
-	case "ping", "stats", "keyframe", "snapshot", "bitrate", "exec":
-	default:
+	if !slices.Contains(requestNames, name) {
 		name = requestUnknownLabel
 	}
 	m.dataRequests.WithLabelValues(name, outcome).Inc()

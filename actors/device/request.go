@@ -15,6 +15,9 @@ const (
 	requestBpsMax     = 1_000_000_000
 )
 
+// requestNames are those that viewer.onRequest meets.
+var requestNames = []string{"ping", "stats", "keyframe", "snapshot", "bitrate", "exec"}
+
 // request is what a viewer asks by its data channel.
 type request struct {
 	ID      json.RawMessage `json:"id"` // a string or a number, given back as it is

@@ -8,6 +8,7 @@ package compare
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,7 +131,7 @@ func figure(before, after []float64, moreIsBetter bool, o Options) (d Difference
 	if moreIsBetter {
 		change = -change
 	}
-	if test.P >= o.Alpha || abs(change) <= o.Least*abs(d.Before) {
+	if test.P >= o.Alpha || math.Abs(change) <= o.Least*math.Abs(d.Before) {
 		return d
 	}
 	d.Verdict = Better
@@ -139,8 +140,6 @@ func figure(before, after []float64, moreIsBetter bool, o Options) (d Difference
 	}
 	return d
 }
-
-func abs(x float64) float64 { return max(x, -x) }
 
 // Table writes the differences, or all figures, and returns how many of ours are worse.
 func Table(w io.Writer, all []Difference, everything bool) (worse int, err error) {

@@ -132,7 +132,8 @@ func (f *field) setEntries(source string, pairs []*ast.MappingValueNode) error {
 		if !ok {
 			return fmt.Errorf("%s: want plain names", source)
 		}
-		name, err := scalar(key), error(nil)
+		name := scalar(key)
+		var err error
 		switch value := pair.Value.(type) {
 		case *ast.SequenceNode:
 			entries[name], err = scalars(source+": "+name, value.Values)
