@@ -52,6 +52,8 @@ func drawings(r *report.Report) (about string, figures []figure) {
 		return "Capture to complete picture, ten viewers.", latencyFigures(r)
 	case "mailbox":
 		return "Ten viewers' candidates at one instant, through ours and what others use.", mailboxFigures(r)
+	case "churn":
+		return "Viewers that come and go, and what they leave behind.", nil
 	case "signaling":
 		return "The service: delivery, connects, memory of idle sockets.", signalingFigures(r)
 	}
