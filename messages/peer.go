@@ -57,3 +57,8 @@ type PeerData struct {
 // Path: peer -> viewer
 // Path: peer -> ingest
 type PeerKeyFrameWish struct{}
+
+// PeerTookOver says that this master's peer has taken the place of the one before, without a gap.
+//
+// Path: peer -> ingest
+type PeerTookOver struct{}

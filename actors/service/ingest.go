@@ -39,7 +39,10 @@ type ingest struct {
 	ready  bool // serving
 	feed   *rtc.Feed
 	parts  map[string]*participant // by client id; "": the master
+	heir   *participant            // the master's next peer: it takes over when it delivers; nil: none
+	former *participant            // the master's peer before, which ends soon; nil: none
 	wished time.Time               // when the master was last asked for a key frame
+	fed    [2]rtc.TrackCount       // as counted last
 }
 
 // Messages of its edges and timers.
@@ -56,6 +59,7 @@ type (
 		event any
 	}
 	ingestTick struct{}
+	formerDue  struct{ who *participant }
 )
 
 func ingestName(id string) string { return "ingest-" + id }
@@ -98,11 +102,7 @@ func (i *ingest) onStarted(ctx actor.Context) {
 	i.edges.After(ingestEvery, &ingestTick{})
 }
 
-func (i *ingest) onStopping() {
-	for _, p := range i.parts {
-		i.leave(p, "stopped")
-	}
-}
+func (i *ingest) onStopping() { i.leaveAll("stopped") }
 
 // onStorageJoin takes a participant in and answers. Its offer comes over its websocket.
 func (i *ingest) onStorageJoin(ctx actor.Context, msg *messages.StorageJoin) {
@@ -114,17 +114,27 @@ func (i *ingest) onStorageJoin(ctx actor.Context, msg *messages.StorageJoin) {
 	ctx.Respond(&messages.StorageJoined{})
 }
 
-// join replaces the participant of the same id: each call triggers one new offer (kvs-protocol.md 4.2).
+// join makes a new participant: each call triggers one new offer (kvs-protocol.md 4.2). It replaces the
+// one of the same id, but a master that is connected feeds the session until its next peer delivers.
 func (i *ingest) join(ctx actor.Context, clientID string) *messages.Refused {
 	if clientID != "" && i.viewersBesides(clientID) >= i.limits.IngestViewersMax {
 		i.tellEmpty(ctx)
 		return refuse("ClientLimitExceededException", "The storage session has as many viewers as it may have")
 	}
-	if old := i.parts[clientID]; old != nil {
+	p := newParticipant(clientID)
+	switch old := i.parts[clientID]; {
+	case old != nil && clientID == "" && old.state == partConnected:
+		if i.heir != nil {
+			i.leave(i.heir, "replaced")
+		}
+		i.heir = p
+	case old != nil:
 		i.leave(old, "replaced")
+		fallthrough
+	default:
+		i.parts[clientID] = p
 	}
-	i.parts[clientID] = newParticipant(clientID)
-	i.metrics.ingest.participants.WithLabelValues(i.parts[clientID].role()).Inc()
+	i.metrics.ingest.participants.WithLabelValues(p.role()).Inc()
 	i.askServers(ctx)
 	i.report(ctx)
 	return nil
@@ -172,6 +182,8 @@ func (i *ingest) serving(ctx actor.Context) {
 		i.hear(ctx, msg.who, msg.event)
 	case *ingestTick:
 		i.onTick(ctx)
+	case *formerDue:
+		i.onFormerDue(ctx, msg)
 	case *actors.EdgeEnded:
 		i.onEdgeEnded(ctx, msg)
 	}
@@ -179,7 +191,7 @@ func (i *ingest) serving(ctx actor.Context) {
 
 // askServers asks the relay for those who join. Until it answers they wait; each tick asks again.
 func (i *ingest) askServers(ctx actor.Context) {
-	for _, p := range i.parts {
+	for _, p := range i.all() {
 		if i.ready && p.state == partJoining && p.edge == nil {
 			ctx.Request(i.sys.PID(relayPath), &messages.TurnWanted{ChannelARN: i.channel.ARN, ClientID: "storage"})
 			return
@@ -195,7 +207,7 @@ func (i *ingest) onTurnServers(msg *messages.TurnServers) {
 		cfg.IceServers = []messages.IceServer{{URLs: []string{url}, Username: msg.Direct.Username, Password: msg.Direct.Password}}
 		cfg.RelayOnly = true
 	}
-	for _, p := range i.parts {
+	for _, p := range i.all() {
 		if p.state == partJoining && p.edge == nil {
 			if err := i.open(p, cfg); err != nil {
 				i.sys.Log().Warn("storage session has no media", zap.Error(err))
@@ -207,7 +219,7 @@ func (i *ingest) onTurnServers(msg *messages.TurnServers) {
 
 func (i *ingest) open(p *participant, cfg rtc.PeerConfig) (err error) {
 	if i.feed == nil {
-		if i.feed, err = rtc.NewFeed(); err != nil {
+		if i.feed, err = rtc.NewFeed(nil); err != nil {
 			return err
 		}
 	}
@@ -219,11 +231,13 @@ func (i *ingest) open(p *participant, cfg rtc.PeerConfig) (err error) {
 func (i *ingest) onOffered(msg *offered) {
 	p := msg.who
 	p.peer, p.state = msg.peer, partOffered
-	if p.clientID == "" {
+	switch {
+	case p == i.heir:
+		i.feed.Succeed(p.peer)
+	case p.clientID == "":
 		i.feed.From(p.peer)
-	} else {
-		i.edges.Open("reports", func(e *actors.Edge) error { return msg.peer.ReadReports(e.Context()) })
 	}
+	i.edges.Open("reports", func(e *actors.Edge) error { return msg.peer.ReadReports(e.Context()) })
 	payload, err := signaling.EncodeDescription("offer", msg.sdp)
 	if err != nil {
 		i.sys.Log().Warn("storage offer not sent", zap.Error(err))
@@ -256,6 +270,8 @@ func (i *ingest) hear(ctx actor.Context, p *participant, event any) {
 		i.onPeerConnected(ctx, p, msg)
 	case *messages.PeerKeyFrameWish:
 		i.wishKeyFrame()
+	case *messages.PeerTookOver:
+		i.onPeerTookOver(ctx, p)
 	case *messages.PeerGone:
 		i.onPeerGone(ctx, p, msg)
 	}
@@ -305,7 +321,7 @@ func (i *ingest) onDelivered(ctx actor.Context, msg *messages.Delivered) {
 		i.endAll(ctx, "disabled")
 	case signaling.SDPAnswer, signaling.ICECandidate:
 		m, err := signaling.DecodeOutbound(msg.Text)
-		if p := i.parts[msg.From]; err == nil && p != nil {
+		if p := i.newest(msg.From); err == nil && p != nil {
 			i.onMessage(p, m)
 			return
 		}
@@ -339,12 +355,12 @@ func (i *ingest) onMessage(p *participant, m signaling.Outbound) {
 // onTick counts, and ends who has had its time.
 func (i *ingest) onTick(ctx actor.Context) {
 	now := time.Now()
-	if master := i.parts[""]; master != nil {
-		i.count(master, now)
-	}
-	for _, p := range i.parts {
+	i.count(now)
+	for _, p := range i.all() {
 		if reason := p.over(now, i.limits); reason != "" {
 			i.leave(p, reason)
+		} else if p == i.heir && p.state != partConnected && now.Sub(p.joined) > heirWithin {
+			i.leave(p, "failed")
 		}
 	}
 	i.askServers(ctx)
@@ -354,19 +370,29 @@ func (i *ingest) onTick(ctx actor.Context) {
 }
 
 // count takes over what the master has sent since the last time.
-func (i *ingest) count(master *participant, now time.Time) {
-	if master.peer == nil || !i.metrics.ingest.add(master, master.peer.Received()) {
+func (i *ingest) count(now time.Time) {
+	if i.feed == nil {
 		return
 	}
-	for _, p := range i.parts {
-		p.fed = now // as long as the master sends, the viewers have something to see
+	for _, p := range i.all() {
+		if p.clientID == "" && p.peer != nil {
+			p.received = p.peer.Received()
+		}
 	}
+	fed := i.feed.Counts()
+	if i.metrics.ingest.add(i.fed, fed) {
+		for _, p := range i.all() {
+			p.fed = now // as long as the master sends, the viewers have something to see
+		}
+	}
+	i.fed = fed
 }
 
-// leave ends a participant's peer. The slot of a viewer that was connected waits for its return.
+// leave ends a participant's peer. The slot of a viewer that was connected waits for its return; a
+// master's next peer takes its place at once.
 func (i *ingest) leave(p *participant, reason string) {
 	if p.clientID == "" {
-		i.count(p, time.Now())
+		i.count(time.Now())
 	}
 	if p.state != partAway {
 		i.metrics.ingest.participants.WithLabelValues(p.role()).Dec()
@@ -375,17 +401,26 @@ func (i *ingest) leave(p *participant, reason string) {
 	if p.edge != nil {
 		p.edge.Cancel() // it closes the peer
 	}
-	if p.clientID != "" && p.state == partConnected && reason == "left" {
+	switch {
+	case p == i.former:
+		i.former = nil
+	case p == i.heir:
+		i.heir = nil
+		if p.peer != nil {
+			i.feed.Forget(p.peer)
+		}
+	case p.clientID != "" && p.state == partConnected && reason == "left":
 		p.state, p.peer, p.away = partAway, nil, time.Now()
-		return
+	default:
+		delete(i.parts, p.clientID)
+		if p.clientID == "" && i.heir != nil {
+			i.inherit()
+		}
 	}
-	delete(i.parts, p.clientID)
 }
 
 func (i *ingest) endAll(ctx actor.Context, reason string) {
-	for _, p := range i.parts {
-		i.leave(p, reason)
-	}
+	i.leaveAll(reason)
 	i.report(ctx)
 	i.tellEmpty(ctx)
 }
@@ -402,7 +437,7 @@ func (i *ingest) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 		ctx.Stop(ctx.Self())
 		return
 	}
-	for _, p := range i.parts {
+	for _, p := range i.all() {
 		if p.edge == msg.Edge {
 			i.sys.Log().Warn("storage participant failed", zap.String("role", p.role()), zap.Error(msg.Err))
 			i.leave(p, "failed")
@@ -420,7 +455,7 @@ func (i *ingest) tellEmpty(ctx actor.Context) {
 func (i *ingest) report(ctx actor.Context) {
 	status := &messages.IngestStatus{ID: i.channel.ID, Channel: i.channel.Name, Stream: i.stream, Participants: []messages.IngestParticipant{}}
 	now := time.Now()
-	for _, p := range i.parts {
+	for _, p := range i.all() {
 		status.Participants = append(status.Participants, p.status(now))
 	}
 	ctx.Send(ctx.Parent(), status)

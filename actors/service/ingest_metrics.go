@@ -35,15 +35,14 @@ func (m *ingestMetrics) register(r *prometheus.Registry) {
 	r.MustRegister(m.participants, m.ended, m.packets, m.frames, m.bytes, m.dropped)
 }
 
-// add counts what is new of a master; it tells whether anything is.
-func (m *ingestMetrics) add(p *participant, now [2]rtc.TrackCount) (more bool) {
+// add counts what is new of the masters; it tells whether anything is.
+func (m *ingestMetrics) add(before, now [2]rtc.TrackCount) (more bool) {
 	for _, track := range []messages.Track{messages.Video, messages.Audio} {
-		was, is, name := p.received[track], now[track], track.String()
+		was, is, name := before[track], now[track], track.String()
 		m.packets.WithLabelValues(name).Add(float64(is.Packets - was.Packets))
 		m.frames.WithLabelValues(name).Add(float64(is.Frames - was.Frames))
 		m.bytes.WithLabelValues(name).Add(float64(is.Bytes - was.Bytes))
 		more = more || is.Packets > was.Packets
 	}
-	p.received = now
 	return more
 }

@@ -10,6 +10,7 @@ package rtc
 //	Close        the end
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,8 @@ type Participant struct {
 	viewer bool
 
 	counts [2]trackCounters
-	video  atomic.Uint32 // SSRC of the master's video; 0: none yet
+	ssrcs  [2]atomic.Uint32 // of the master's tracks; 0: none yet
+	clocks senderClocks
 }
 
 // TrackCount is what came in on one track.
@@ -45,6 +47,15 @@ type TrackCount struct {
 	Packets uint64
 	Bytes   uint64 // of payload
 	Frames  uint64 // pictures of video, packets of audio
+}
+
+// add counts one packet. The marker stands on the last packet of a picture (RFC 6184 5.1).
+func (c *TrackCount) add(track messages.Track, p *rtp.Packet) {
+	c.Packets++
+	c.Bytes += uint64(len(p.Payload))
+	if track == messages.Audio || p.Marker {
+		c.Frames++
+	}
 }
 
 type trackCounters struct{ packets, bytes, frames atomic.Uint64 }
@@ -65,6 +76,9 @@ func (e *Engine) Offer(cfg PeerConfig, feed *Feed, viewer bool) (*Participant, s
 		return nil, "", err
 	}
 	s := &Participant{peer: peer, feed: feed, viewer: viewer}
+	if !viewer {
+		peer.drain = func() { _ = readReports(s.receiver(messages.Audio), s.onReport) }
+	}
 	offer, err := s.offer()
 	if err != nil {
 		return nil, "", errors.Join(err, peer.Close())
@@ -155,12 +169,17 @@ func (s *Participant) Accept(answer string) error {
 	return nil
 }
 
-// Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerGone or,
-// of a viewer, *PeerKeyFrameWish.
+// Read waits for the next event: *messages.PeerCandidate, *PeerPhase, *PeerConnected, *PeerGone; of a
+// viewer *PeerKeyFrameWish, of a master *PeerTookOver.
 func (s *Participant) Read(ctx context.Context) (any, error) { return s.peer.Read(ctx) }
 
-// ReadReports pumps the RTCP of a viewer, as Peer's does.
-func (s *Participant) ReadReports(ctx context.Context) error { return s.peer.ReadReports(ctx) }
+// ReadReports pumps the RTCP of a viewer, as Peer's does, or the master's.
+func (s *Participant) ReadReports(ctx context.Context) error {
+	if s.viewer {
+		return s.peer.ReadReports(ctx)
+	}
+	return s.readClocks(ctx)
+}
 
 // AddRemoteCandidate adds a trickled candidate; the answer must have been accepted.
 func (s *Participant) AddRemoteCandidate(c messages.Candidate) error {
@@ -178,7 +197,7 @@ func (s *Participant) Received() (counts [2]TrackCount) {
 
 // RequestKeyFrame sends a PLI (RFC 4585 6.3.1) once the master's video has begun.
 func (s *Participant) RequestKeyFrame() error {
-	ssrc := s.video.Load()
+	ssrc := s.ssrcs[messages.Video].Load()
 	if ssrc == 0 {
 		return nil
 	}
@@ -201,7 +220,9 @@ func (s *Participant) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver)
 	track := messages.Audio
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {
 		track = messages.Video
-		s.video.Store(uint32(remote.SSRC()))
+	}
+	s.ssrcs[track].Store(uint32(remote.SSRC()))
+	if track == messages.Video {
 		_ = s.RequestKeyFrame() // fails only when the peer closes
 	}
 	buf := make([]byte, reportBytesMax)
@@ -214,10 +235,10 @@ func (s *Participant) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver)
 	}
 }
 
-// take counts one packet. The marker stands on the last packet of a picture (RFC 6184 5.1).
+// take counts one packet and gives it to the feed, which may keep it.
 func (s *Participant) take(track messages.Track, packet []byte) {
-	var p rtp.Packet
-	if p.Unmarshal(packet) != nil {
+	p := &rtp.Packet{}
+	if p.Unmarshal(bytes.Clone(packet)) != nil {
 		return // the SRTP session has read the header before: it cannot be malformed
 	}
 	c := &s.counts[track]
@@ -226,5 +247,7 @@ func (s *Participant) take(track messages.Track, packet []byte) {
 	if track == messages.Audio || p.Marker {
 		c.frames.Add(1)
 	}
-	s.feed.lanes[track].write(s, &p)
+	if took := s.feed.write(s, track, p, time.Now()); took != nil {
+		took.peer.post(&messages.PeerTookOver{})
+	}
 }

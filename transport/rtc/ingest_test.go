@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/rtp"
@@ -54,14 +55,14 @@ func TestCheckAnswer(t *testing.T) {
 // A viewer's stream goes on when the master is another: numbers follow on, the old one's stragglers and
 // the extensions are left out.
 func TestFeedJoinsMasters(t *testing.T) {
-	f, err := NewFeed()
+	f, err := NewFeed(nil)
 	must(t, err)
-	l := f.lanes[messages.Video]
 	old, young := &Participant{}, &Participant{}
-	packet := func(from *Participant, sequence uint16, time uint32) *rtp.Packet {
-		p := &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: time}}
+	at := time.Now()
+	packet := func(from *Participant, sequence uint16, timestamp uint32) *rtp.Packet {
+		p := &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: timestamp}}
 		must(t, p.SetExtension(1, []byte{1}))
-		l.write(from, p)
+		f.write(from, messages.Video, p, at)
 		return p
 	}
 	f.From(old)
@@ -78,7 +79,8 @@ func TestFeedJoinsMasters(t *testing.T) {
 	if straggler := packet(old, 1, 7000); !straggler.Extension {
 		t.Error("the old master was still heard")
 	}
-	if next := packet(young, 500, 77); next.SequenceNumber-second.SequenceNumber != 1 || next.Timestamp-second.Timestamp != l.gap {
+	at = at.Add(2 * time.Second) // of outage
+	if next := packet(young, 500, 77); next.SequenceNumber-second.SequenceNumber != 1 || next.Timestamp-second.Timestamp != 2*videoClockHz {
 		t.Errorf("the young master begins at %d %d behind %d %d", next.SequenceNumber, next.Timestamp, second.SequenceNumber, second.Timestamp)
 	}
 }
@@ -88,7 +90,7 @@ func TestFeedJoinsMasters(t *testing.T) {
 func TestStorageOffer(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	for viewer, direction := range map[bool]string{false: "a=recvonly", true: "a=sendonly"} {
-		f, err := NewFeed()
+		f, err := NewFeed(nil)
 		must(t, err)
 		s, offer, err := e.Offer(PeerConfig{}, f, viewer)
 		must(t, err)

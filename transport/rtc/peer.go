@@ -38,6 +38,7 @@ type Peer struct {
 	dataChannels bool
 	count        *atomic.Int64 // the engine's, of open peers
 	sound        bool          // set before negotiation: the viewer's sound becomes events
+	drain        func()        // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.

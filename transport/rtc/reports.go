@@ -10,7 +10,6 @@ import (
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
-	"github.com/pion/webrtc/v4"
 )
 
 const (
@@ -25,7 +24,11 @@ const (
 // reportDue sends the sender reports of both tracks in one packet when it is time. WriteFrame is what
 // calls it, so that a quiet viewer has no timer and reports nothing new.
 func (p *Peer) reportDue(now time.Time) {
-	if now.Sub(p.reported) < reportEvery {
+	fresh := false // a track whose times the viewer cannot place yet
+	for _, t := range p.tracks {
+		fresh = fresh || t != nil && !t.told && !t.live.at.IsZero()
+	}
+	if now.Sub(p.reported) < reportEvery && !fresh {
 		return
 	}
 	var reports []rtcp.Packet
@@ -50,6 +53,7 @@ func (t *track) report(now time.Time) rtcp.Packet {
 	if b == nil {
 		return nil
 	}
+	t.told = true
 	return &rtcp.SenderReport{
 		SSRC: b.ssrc, NTPTime: ntpTime(now), RTPTime: t.live.timestamp + uint32(rtpTime(now.Sub(t.live.at), t.clockHz())),
 		PacketCount: t.packets, OctetCount: t.octets,
@@ -97,6 +101,10 @@ func (p *Peer) ReadReports(ctx context.Context) error {
 // drainAudioReports reads what the viewer reports about the audio until the peer is closed, on the
 // goroutine that pion gave to onState. What is about the whole connection may come here.
 func (p *Peer) drainAudioReports() {
+	if p.drain != nil {
+		p.drain()
+		return
+	}
 	if sender := p.senders[messages.Audio]; sender != nil {
 		_ = readReports(sender, p.onReport)
 	}
@@ -118,8 +126,13 @@ func (p *Peer) onReport(packet rtcp.Packet) {
 	}
 }
 
-// readReports calls each for every RTCP packet until the sender's stream ends.
-func readReports(sender *webrtc.RTPSender, each func(rtcp.Packet)) error {
+// reportReader is a webrtc.RTPSender, or an RTPReceiver.
+type reportReader interface {
+	Read(b []byte) (int, interceptor.Attributes, error)
+}
+
+// readReports calls each for every RTCP packet until the stream ends.
+func readReports(sender reportReader, each func(rtcp.Packet)) error {
 	buf := make([]byte, reportBytesMax)
 	for {
 		n, attributes, err := sender.Read(buf)

@@ -28,6 +28,7 @@ type track struct {
 	packets uint32
 	octets  uint32   // of payload
 	live    liveEdge // of the last frame that was live
+	told    bool     // a sender report of it has gone out
 
 	history *history // nil for sound, which nobody asks for once more
 	again   *resend
