@@ -5,6 +5,7 @@ import "time"
 // ViewerStatus is what a viewer tells of itself, on every change of state and once a second.
 //
 // Path: viewer -> viewers
+// Path: viewer -> storage
 type ViewerStatus struct {
 	ClientID       string             `json:"client_id"`
 	Epoch          uint64             `json:"epoch"`

@@ -6,6 +6,7 @@ import "time"
 //
 // Path: session -> credentials
 // Path: gatherer -> credentials
+// Path: storage -> credentials
 type CredentialsWanted struct {
 	Rejected string // access key id of a set that the service refused; a newer one is fetched
 }
@@ -14,6 +15,7 @@ type CredentialsWanted struct {
 //
 // Path: credentials -> session
 // Path: credentials -> gatherer
+// Path: credentials -> storage
 type Credentials struct {
 	AccessKeyID     string
 	SecretAccessKey string

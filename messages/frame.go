@@ -77,6 +77,7 @@ type Subscribe struct{}
 // RollCall asks every viewer that streams to subscribe again: the fan-out has just started.
 //
 // Path: fanout -> viewers -> viewer
+// Path: fanout -> storage -> viewer
 type RollCall struct{}
 
 // KeyFrameWish asks the source for a key frame; wishes of many viewers are merged into one.

@@ -5,6 +5,7 @@ import "time"
 // Offer is a viewer's SDP offer.
 //
 // Path: session -> viewers -> viewer
+// Path: session -> storage -> viewer
 type Offer struct {
 	ClientID string
 	SDP      string
@@ -15,6 +16,7 @@ type Offer struct {
 // RemoteCandidate is an ICE candidate of a viewer. It may come before the offer.
 //
 // Path: session -> viewers -> viewer
+// Path: session -> storage -> viewer
 type RemoteCandidate struct {
 	ClientID  string
 	Candidate Candidate

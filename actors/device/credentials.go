@@ -75,6 +75,12 @@ func (c *credentials) onRetrieved(ctx actor.Context, msg *retrieved) {
 	c.metrics.phase(messages.PhaseGetCredentials, msg.set.Took)
 	ctx.Send(c.sys.PID(pathSession), c.current)
 	ctx.Send(c.sys.PID(pathGatherer), c.current)
+	if c.cfg.StorageChannel != "" {
+		ctx.Send(c.sys.PID(pathStorage), c.current)
+	}
+	if c.cfg.storesApart() {
+		ctx.Send(c.sys.PID(pathStorageSession), c.current)
+	}
 	if !msg.set.Expires.IsZero() {
 		c.refresh = c.edges.After(c.refreshIn(msg.set.Expires.Sub(c.aws.Clock().Now())), &refreshDue{})
 	}

@@ -46,6 +46,9 @@ const (
 	pathViewers     = "device/viewers"
 	pathSink        = "device/sink"
 	pathHook        = "device/hook"
+
+	pathStorage        = "device/storage"
+	pathStorageSession = "device/storage-session" // where viewers have a channel of their own
 )
 
 // The default of ViewersMax, AWS's own limit per channel (kvs-protocol.md 3.8).
@@ -71,6 +74,9 @@ type Config struct {
 	Source         media.Source // required
 	SourceOnDemand bool         // let the source run while somebody watches, instead of always
 	ViewersMax     int          // default 10
+
+	StorageChannel string        // the channel whose media storage is to be fed; the same as Channel: no viewers; empty: none
+	StorageLife    time.Duration // of a storage peer, until the next one takes over; default 55 min
 
 	Sink     media.Sink          // where the sound of viewers goes; nil: nowhere
 	Grants   Grants              // what some viewers may ask for by their data channels; nil: nothing of it
@@ -113,6 +119,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.PingEvery == 0 {
 		c.PingEvery = pingEveryDefault
 	}
+	if c.StorageLife == 0 {
+		c.StorageLife = storageLifeDefault
+	}
 	if c.WatchAddresses == nil {
 		c.WatchAddresses = addresses.Watch
 	}
@@ -123,6 +132,17 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = zap.NewNop()
 	}
 	return c, nil
+}
+
+// storesApart tells whether the camera is stored by a channel that is not that of its viewers.
+func (c Config) storesApart() bool { return c.StorageChannel != "" && c.StorageChannel != c.Channel }
+
+// storagePath is the session of the channel whose media is stored.
+func (c Config) storagePath() string {
+	if c.storesApart() {
+		return pathStorageSession
+	}
+	return pathSession
 }
 
 // dial opens a connection to where ConnectTo sends it.
@@ -139,6 +159,7 @@ type Device struct {
 	engine *rtc.Engine
 	admin  *admin.Server
 	idle   func() // closes what the HTTP client keeps open
+	stores bool   // it has an actor for storage
 }
 
 // Start brings the tree up and returns at once; the session connects, and reconnects, by itself.
@@ -157,7 +178,7 @@ func Start(cfg Config) (*Device, error) {
 	}
 	tlsConfig := &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
 	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false, DialContext: cfg.dial}
-	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections}
+	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections, stores: cfg.StorageChannel != ""}
 	parts := &parts{
 		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys, engine),
 		aws: aws.NewClient(aws.ClientConfig{
@@ -185,6 +206,14 @@ type parts struct {
 	tls     *tls.Config
 	aws     *aws.Client
 	metrics *metrics
+	stores  bool // of a session: its channel's media is stored
+}
+
+// forStorage are the parts of the session of the channel whose media is stored.
+func (p *parts) forStorage() *parts {
+	own := *p
+	own.cfg.Channel, own.stores = p.cfg.StorageChannel, true
+	return &own
 }
 
 // unitsLane bounds the units that wait for encoder and for fan-out, which is none as a rule: they are
@@ -208,14 +237,24 @@ func newRoot(p *parts, door *admin.Server) actor.Actor {
 	if len(p.cfg.Commands) > 0 {
 		specs = append(specs, child("hook", 32, func() actor.Actor { return newHook(p) }))
 	}
+	live := p
+	if p.cfg.StorageChannel != "" {
+		specs = append(specs, child("storage", 256, func() actor.Actor { return newStorage(p) }))
+		if !p.cfg.storesApart() {
+			live = p.forStorage()
+		}
+	}
 	specs = append(specs,
 		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
 		onTheWay(child("fanout", 256, func() actor.Actor { return newFanout(p) })),
 		onTheWay(child("encoder", 32, func() actor.Actor { return newEncoder(p) })),
-		child("session", 256, func() actor.Actor { return newSession(p) }),
+		child("session", 256, func() actor.Actor { return newSession(live) }),
 		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
 		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),
 	)
+	if p.cfg.storesApart() {
+		specs = append(specs, child("storage-session", 256, func() actor.Actor { return newSession(p.forStorage()) }))
+	}
 	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys, specs...)}
 }
 
@@ -268,6 +307,11 @@ func (d *Device) Session(ctx context.Context) (messages.SessionStatus, error) {
 // Census asks who is connected.
 func (d *Device) Census(ctx context.Context) (messages.Census, error) {
 	return ask[messages.Census](ctx, d.sys, pathViewers, &messages.CensusWanted{})
+}
+
+// Storage asks how the storage session is.
+func (d *Device) Storage(ctx context.Context) (messages.StorageStatus, error) {
+	return ask[messages.StorageStatus](ctx, d.sys, pathStorage, &messages.StorageStatusWanted{})
 }
 
 // Mailboxes returns the counters of every kind of actor.
@@ -327,9 +371,10 @@ func (d *Device) openAdmin(cfg Config, p *parts) error {
 
 // Sessions is the document at /sessions.
 type Sessions struct {
-	Session   messages.SessionStatus `json:"session"`
-	Census    messages.Census        `json:"census"`
-	Mailboxes []actors.MailboxStats  `json:"mailboxes"`
+	Session   messages.SessionStatus  `json:"session"`
+	Census    messages.Census         `json:"census"`
+	Storage   *messages.StorageStatus `json:"storage,omitempty"`
+	Mailboxes []actors.MailboxStats   `json:"mailboxes"`
 }
 
 func (d *Device) sessions(ctx context.Context) (Sessions, error) {
@@ -338,5 +383,16 @@ func (d *Device) sessions(ctx context.Context) (Sessions, error) {
 		return Sessions{}, err
 	}
 	census, err := d.Census(ctx)
-	return Sessions{Session: session, Census: census, Mailboxes: d.sys.Mailboxes()}, err
+	if err != nil {
+		return Sessions{}, err
+	}
+	all := Sessions{Session: session, Census: census, Mailboxes: d.sys.Mailboxes()}
+	if d.stores {
+		status, err := d.Storage(ctx)
+		if err != nil {
+			return Sessions{}, err
+		}
+		all.Storage = &status
+	}
+	return all, nil
 }

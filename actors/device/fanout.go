@@ -43,7 +43,7 @@ func newFanout(p *parts) *fanout {
 func (f *fanout) Receive(ctx actor.Context) {
 	switch msg := ctx.Message().(type) {
 	case *actor.Started:
-		ctx.Send(f.sys.PID(pathViewers), &messages.RollCall{})
+		f.onStarted(ctx)
 	case *messages.AccessUnit:
 		f.onUnit(ctx, msg)
 	case *messages.Subscribe:
@@ -56,6 +56,14 @@ func (f *fanout) Receive(ctx actor.Context) {
 		ctx.Respond(&messages.Snapshot{Ticket: msg.Ticket, Unit: f.key})
 	case *messages.SourceRests:
 		f.group, f.groupBytes = nil, 0 // what it holds grows old
+	}
+}
+
+// onStarted: who subscribes has missed it.
+func (f *fanout) onStarted(ctx actor.Context) {
+	ctx.Send(f.sys.PID(pathViewers), &messages.RollCall{})
+	if f.cfg.StorageChannel != "" {
+		ctx.Send(f.sys.PID(pathStorage), &messages.RollCall{})
 	}
 }
 

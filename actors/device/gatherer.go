@@ -88,6 +88,9 @@ func (g *gatherer) onStarted(ctx actor.Context) {
 func (g *gatherer) onAddressesChanged(ctx actor.Context, msg *addressesChanged) {
 	g.sys.Log().Info("the network addresses have changed", zap.Int("addresses", len(msg.now)))
 	ctx.Send(g.sys.PID(pathSession), &messages.NetworkChanged{Addresses: msg.now})
+	if g.cfg.storesApart() {
+		ctx.Send(g.sys.PID(pathStorageSession), &messages.NetworkChanged{Addresses: msg.now})
+	}
 	g.reflect()
 	g.keepSpare()
 }
@@ -232,9 +235,9 @@ func (g *gatherer) refreshAfter(d time.Duration) {
 
 // stun is the server that GetIceServerConfig does not list (kvs-protocol.md 5): AWS's of the region,
 // or, for a compatible service, its first TURN server, which answers STUN as well (RFC 8656, 3).
-func (g *gatherer) stun(turn []messages.IceServer) []messages.IceServer {
-	if g.cfg.ControlPlane == "" {
-		return []messages.IceServer{{URLs: []string{aws.StunURL(g.cfg.Region)}}}
+func (p *parts) stun(turn []messages.IceServer) []messages.IceServer {
+	if p.cfg.ControlPlane == "" {
+		return []messages.IceServer{{URLs: []string{aws.StunURL(p.cfg.Region)}}}
 	}
 	for _, server := range turn {
 		for _, url := range server.URLs {

@@ -42,6 +42,9 @@ type metrics struct {
 	wishesMerged     prometheus.Counter
 	keyFramesAsked   prometheus.Counter
 	bitrateAsked     prometheus.Gauge
+	storageJoins     *prometheus.CounterVec
+	storageRejoins   prometheus.Counter
+	storageFailures  prometheus.Counter
 }
 
 func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
@@ -86,13 +89,16 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
 		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
 		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
+		storageJoins:     counters("storage_joins_total", "Joins of the storage session by what they brought.", "outcome"),
+		storageRejoins:   counter("storage_rejoins_total", "Times a storage peer took over from one that delivered."),
+		storageFailures:  counter("storage_failures_total", "Storage peers that ended, and joins that were given up."),
 		bitrateAsked: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
 		}),
 	}
 	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
-		m.keyFramesAsked, m.bitrateAsked, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.keyFramesAsked, m.bitrateAsked, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)
 	}

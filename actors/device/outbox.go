@@ -145,6 +145,13 @@ func (o *outbox) recall() {
 	o.inFlight = nil
 }
 
+// wasAnswer tells whether a message that went out lately was an answer.
+func (o *outbox) wasAnswer(correlationID string) bool {
+	return slices.ContainsFunc(o.recent, func(out *outgoing) bool {
+		return out.CorrelationID == correlationID && out.Action == signaling.SDPAnswer
+	})
+}
+
 // again queues a refused message once more, ahead of the others; false when it is unknown or was
 // tried too often.
 func (o *outbox) again(correlationID string) bool {

@@ -29,16 +29,17 @@ type session struct {
 
 	creds      *messages.Credentials
 	channel    aws.Channel
-	settled    bool            // the gatherer has answered the last ChannelReady
-	setup      messages.Phases // phases so far, given to each offer
-	wss        string          // the endpoint
-	socket     *socket         // nil unless open
-	leaving    *socket         // the one before, still read for a while; nil: none
-	succeeding bool            // connecting in the place of a socket that has ended meanwhile
-	working    *actors.Edge    // of describing and connecting, or what dials the open socket's successor
-	timer      *actors.Timer   // of backing off, or until the successor is dialled
-	outbox     *outbox         // survives a reconnect: an answer goes out on the next socket
-	failures   int             // attempts in a row that did not come to a lasting socket
+	settled    bool                   // the gatherer has answered the last ChannelReady
+	setup      messages.Phases        // phases so far, given to each offer
+	wss        string                 // the endpoint
+	storing    messages.StorageSocket // of a session for storage: what it tells
+	socket     *socket                // nil unless open
+	leaving    *socket                // the one before, still read for a while; nil: none
+	succeeding bool                   // connecting in the place of a socket that has ended meanwhile
+	working    *actors.Edge           // of describing and connecting, or what dials the open socket's successor
+	timer      *actors.Timer          // of backing off, or until the successor is dialled
+	outbox     *outbox                // survives a reconnect: an answer goes out on the next socket
+	failures   int                    // attempts in a row that did not come to a lasting socket
 	lastFail   failure
 	status     messages.SessionStatus
 }
@@ -90,6 +91,8 @@ func (s *session) Receive(ctx actor.Context) {
 		s.onLocalCandidate(msg)
 	case *messages.NetworkChanged:
 		s.onNetworkChanged(msg)
+	case *messages.StorageSocketWanted:
+		s.onStorageSocketWanted(ctx)
 	case *messages.SessionStatusWanted:
 		s.onStatusWanted(ctx)
 	case *askDue:
@@ -97,7 +100,7 @@ func (s *session) Receive(ctx actor.Context) {
 	case *described:
 		s.onDescribed(ctx, msg)
 	case *connected:
-		s.onConnected(msg)
+		s.onConnected(ctx, msg)
 	case *signaling.Inbound:
 		s.onInbound(ctx, msg)
 	case *badInbound:
@@ -171,8 +174,12 @@ func (s *session) onDescribed(ctx actor.Context, msg *described) {
 	s.setup = s.setup.With(messages.PhaseDescribeChannel, msg.describeTook).With(messages.PhaseGetEndpoints, msg.endpointsTook)
 	s.metrics.phase(messages.PhaseDescribeChannel, msg.describeTook)
 	s.metrics.phase(messages.PhaseGetEndpoints, msg.endpointsTook)
-	s.settled = false
-	ctx.Send(s.sys.PID(pathGatherer), &messages.ChannelReady{ChannelARN: msg.channel.ARN, Region: s.cfg.Region, HTTPSEndpoint: msg.https})
+	s.settled = s.stores
+	if s.stores { // its peers get their ICE servers with each join
+		s.storing = messages.StorageSocket{ChannelARN: msg.channel.ARN, StreamARN: msg.stream, HTTPSEndpoint: msg.https, JoinEndpoint: msg.webrtc}
+	} else {
+		ctx.Send(s.sys.PID(pathGatherer), &messages.ChannelReady{ChannelARN: msg.channel.ARN, Region: s.cfg.Region, HTTPSEndpoint: msg.https})
+	}
 	s.wss = msg.wss
 	s.enter(stateConnecting)
 	s.dial()
@@ -193,8 +200,9 @@ func (s *session) dial() {
 	})
 }
 
-func (s *session) onConnected(msg *connected) {
+func (s *session) onConnected(ctx actor.Context, msg *connected) {
 	s.working = nil
+	fresh := s.state != stateOpen && !s.succeeding
 	switch {
 	case s.state == stateOpen:
 		s.retire()
@@ -214,6 +222,9 @@ func (s *session) onConnected(msg *connected) {
 		s.read(s.socket)
 	}
 	s.pump()
+	if s.stores {
+		s.tellStorage(ctx, fresh)
+	}
 }
 
 // read runs the reading edge of a socket: one message at a time is posted and waited for, so that the
@@ -244,7 +255,7 @@ func (s *session) onInbound(ctx actor.Context, msg *signaling.Inbound) {
 	case signaling.ICECandidate:
 		s.onRemoteCandidate(ctx, msg)
 	case signaling.StatusResponse:
-		s.onStatusResponse(msg)
+		s.onStatusResponse(ctx, msg)
 	case signaling.GoAway:
 		s.replace("the service asked to go away")
 	case signaling.ReconnectICEServer:
@@ -259,23 +270,23 @@ func (s *session) onOffer(ctx actor.Context, msg *signaling.Inbound) {
 	switch {
 	case err != nil:
 		s.onBadInbound(&badInbound{err})
-	case kind != "offer" || !signaling.ValidClientID(msg.SenderClientID):
+	case kind != "offer" || !s.knows(msg.SenderClientID):
 		s.onBadInbound(&badInbound{errors.New("offer without a valid type or sender")})
 	default:
-		ctx.Send(s.sys.PID(pathViewers), &messages.Offer{ClientID: msg.SenderClientID, SDP: sdp, Received: time.Now(), Setup: s.setup})
+		ctx.Send(s.sys.PID(s.consumer()), &messages.Offer{ClientID: msg.SenderClientID, SDP: sdp, Received: time.Now(), Setup: s.setup})
 	}
 }
 
 func (s *session) onRemoteCandidate(ctx actor.Context, msg *signaling.Inbound) {
 	candidate, err := signaling.DecodeCandidate(msg.Payload)
-	if err != nil || !signaling.ValidClientID(msg.SenderClientID) {
+	if err != nil || !s.knows(msg.SenderClientID) {
 		s.onBadInbound(&badInbound{errors.Join(errors.New("candidate without a valid payload or sender"), err)})
 		return
 	}
-	ctx.Send(s.sys.PID(pathViewers), &messages.RemoteCandidate{ClientID: msg.SenderClientID, Candidate: candidate})
+	ctx.Send(s.sys.PID(s.consumer()), &messages.RemoteCandidate{ClientID: msg.SenderClientID, Candidate: candidate})
 }
 
-func (s *session) onStatusResponse(msg *signaling.Inbound) {
+func (s *session) onStatusResponse(ctx actor.Context, msg *signaling.Inbound) {
 	if msg.Status == nil {
 		return
 	}
@@ -285,6 +296,9 @@ func (s *session) onStatusResponse(msg *signaling.Inbound) {
 		return
 	}
 	s.metrics.refusedByService.Inc()
+	if s.stores && s.outbox.wasAnswer(msg.Status.CorrelationID) {
+		ctx.Send(s.sys.PID(pathStorage), &messages.StorageRefused{Reason: msg.Status.Description})
+	}
 }
 
 func (s *session) onBadInbound(msg *badInbound) {

@@ -23,7 +23,9 @@ import (
 
 func (s *session) enter(state string) {
 	s.state, s.since = state, time.Now()
-	s.metrics.sessionState(state)
+	if !s.stores || !s.cfg.storesApart() {
+		s.metrics.sessionState(state)
+	}
 }
 
 // socket is an open websocket with the edges that work on it.
@@ -227,16 +229,35 @@ func describeChannel(ctx context.Context, p *parts, creds messages.Credentials) 
 	}
 	described := &described{channel: channel, describeTook: time.Since(began)}
 	began = time.Now()
-	endpoints, err := p.aws.Endpoints(ctx, creds, channel.ARN, string(signaling.Master), "WSS", "HTTPS")
+	protocols := []string{"WSS", "HTTPS"}
+	if p.stores {
+		if described.stream, err = storedIn(ctx, p, creds, channel.ARN); err != nil {
+			return nil, err
+		}
+		protocols = append(protocols, "WEBRTC") // an error where the media is not stored (kvs-protocol.md 1.4)
+	}
+	endpoints, err := p.aws.Endpoints(ctx, creds, channel.ARN, string(signaling.Master), protocols...)
 	if err != nil {
 		return nil, fmt.Errorf("get endpoints (needs kinesisvideo:GetSignalingChannelEndpoint): %w", err)
 	}
 	described.endpointsTook = time.Since(began)
-	described.wss, described.https = endpoints["WSS"], endpoints["HTTPS"]
+	described.wss, described.https, described.webrtc = endpoints["WSS"], endpoints["HTTPS"], endpoints["WEBRTC"]
 	if described.wss == "" || described.https == "" {
 		return nil, errors.New("get endpoints: the service named no WSS or no HTTPS endpoint")
 	}
 	return described, nil
+}
+
+// storedIn is the stream that the channel's media is stored in.
+func storedIn(ctx context.Context, p *parts, creds messages.Credentials, arn string) (string, error) {
+	stream, err := p.aws.MediaStorage(ctx, creds, arn)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("describe media storage of channel %q (needs kinesisvideo:DescribeMediaStorageConfiguration): %w", p.cfg.Channel, err)
+	case stream == "":
+		return "", fmt.Errorf("channel %q is not mapped to a stream: enable its media storage with UpdateMediaStorageConfiguration", p.cfg.Channel)
+	}
+	return stream, nil
 }
 
 // connectMaster dials the signaling websocket as the channel's master.
@@ -258,6 +279,7 @@ func connectMaster(ctx context.Context, p *parts, creds messages.Credentials, en
 type described struct {
 	channel                     aws.Channel
 	wss, https                  string
+	webrtc, stream              string // of a channel whose media is stored
 	describeTook, endpointsTook time.Duration
 }
 

@@ -23,10 +23,14 @@ import (
 // the peer, which is the state draining.
 type viewer struct {
 	*parts
-	clientID string
-	epoch    uint64
-	config   rtc.PeerConfig
-	log      *zap.Logger
+	clientID  string
+	epoch     uint64
+	config    rtc.PeerConfig
+	parent    string // path of who supervises it
+	signaling string // path of the session that its answer and candidates go to
+	stores    bool   // the peer of a storage session (viewer_storage.go)
+	sounds    bool   // of such a one: it was given sound
+	log       *zap.Logger
 
 	edges    *actors.Edges
 	state    string
@@ -67,7 +71,7 @@ const (
 )
 
 func newViewer(p *parts, clientID string, epoch uint64, config rtc.PeerConfig) *viewer {
-	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, state: viewerWaiting, phases: messages.Phases{}, data: newData(),
+	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, parent: pathViewers, signaling: pathSession, state: viewerWaiting, phases: messages.Phases{}, data: newData(),
 		log: p.sys.Log().With(zap.String("viewer", clientID), zap.Uint64("epoch", epoch))}
 }
 
@@ -193,7 +197,7 @@ func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
 
 // answer sends an answer and lets in the candidates that had to wait for it.
 func (v *viewer) answer(ctx actor.Context, sdp string) {
-	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: sdp})
+	ctx.Send(v.sys.PID(v.signaling), &messages.Answer{ClientID: v.clientID, SDP: sdp})
 	for _, candidate := range v.early {
 		v.addCandidate(candidate)
 	}
@@ -232,7 +236,7 @@ func (v *viewer) addCandidate(candidate messages.Candidate) {
 }
 
 func (v *viewer) onPeerCandidate(ctx actor.Context, msg *messages.PeerCandidate) {
-	ctx.Send(v.sys.PID(pathSession), &messages.LocalCandidate{ClientID: v.clientID, Candidate: msg.Candidate})
+	ctx.Send(v.sys.PID(v.signaling), &messages.LocalCandidate{ClientID: v.clientID, Candidate: msg.Candidate})
 }
 
 func (v *viewer) onPeerPhase(msg *messages.PeerPhase) {
@@ -258,12 +262,16 @@ func (v *viewer) onCatchUp(ctx actor.Context, msg *messages.CatchUp) {
 	if v.state != viewerStreaming {
 		return
 	}
+	if v.stores {
+		v.beginStored(ctx)
+		return
+	}
 	v.stream.begin(msg.Frames)
 	v.onPaceDue(ctx)
 }
 
 func (v *viewer) onFrame(ctx actor.Context, msg *messages.Frame) {
-	if v.state != viewerStreaming {
+	if v.state != viewerStreaming || v.stores && !v.fits(ctx, msg) {
 		return
 	}
 	now := time.Now()

@@ -21,7 +21,7 @@ type sample struct {
 
 func (v *viewer) report(ctx actor.Context) {
 	v.told = time.Now()
-	ctx.Send(v.sys.PID(pathViewers), v.ownStatus())
+	ctx.Send(v.sys.PID(v.parent), v.ownStatus())
 }
 
 // ownStatus is how the viewer is now.

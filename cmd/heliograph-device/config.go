@@ -40,6 +40,9 @@ type config struct {
 	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
 	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
+	StorageChannel string        `flag:"storage-channel" env:"AWS_KVS_STORAGE_CHANNEL_NAME" default:"" help:"name of a channel that is mapped to a stream: the camera joins its storage session; the same as --channel: no viewers; empty: none" group:"Storage"`
+	StorageLife    time.Duration `flag:"storage-life" env:"HELIOGRAPH_STORAGE_LIFE" default:"55m" help:"when to join the storage session anew, without a gap; AWS ends it after an hour"`
+
 	ListenUDP   string        `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
 	Loopback    bool          `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
 	RelayOnly   bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
@@ -71,6 +74,8 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		return device.Config{}, errors.New("--source-start must be always or viewer")
 	case c.Consent < time.Second || c.Consent > 5*time.Minute:
 		return device.Config{}, errors.New("--consent-timeout must be from 1s to 5m")
+	case c.StorageLife < time.Second:
+		return device.Config{}, errors.New("--storage-life must be 1s or more")
 	case c.Processors < 0:
 		return device.Config{}, errors.New("--processors must be 1 or more, or 0 for all there are")
 	}
@@ -94,6 +99,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 	cfg := device.Config{
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
+		StorageChannel: c.StorageChannel, StorageLife: c.StorageLife,
 		Sink: sink, Grants: c.DataGrants, Commands: c.DataCommands,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, ConsentTimeout: c.Consent, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,

@@ -113,6 +113,9 @@ func (c *Client) postOnce(ctx context.Context, creds messages.Credentials, url s
 	if resp.StatusCode != http.StatusOK {
 		return errorFrom(resp.StatusCode, resp.Header, answer)
 	}
+	if out == nil {
+		return nil
+	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("decode answer: %w", err)
 	}
