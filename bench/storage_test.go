@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,12 +16,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
+	"github.com/pion/rtp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
 	"github.com/heliograph-rtc/heliograph/actors/service"
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 const storedChannel = "heliograph-stored"
@@ -151,5 +155,99 @@ func TestDeviceStores(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// The hour is compressed: the service ends a storage peer after ten seconds, and the device joins anew
+// after four and a half, of which the next picture to begin with is up to two away. So it does ten times
+// within a minute. The numbers of the pictures that pass at the ingest say whether any was lost or came twice.
+func TestTenRejoins(t *testing.T) {
+	const hour, life, rejoins = 10 * time.Second, 4500 * time.Millisecond, 10
+	seen := newPassage()
+	w := storageWorld(t, func(c *service.Config) {
+		c.Limits.IngestMax = hour
+		c.IngestTap = func(string) rtc.Tap { return seen.take }
+	}, func(c *device.Config) { c.StorageLife = life })
+	began := time.Now()
+	asks(t, hour*rejoins, func() error {
+		status, err := w.Device.Storage(t.Context())
+		if err == nil && status.Rejoins < rejoins {
+			err = fmt.Errorf("%d of %d re-joins: %+v", status.Rejoins, rejoins, status)
+		}
+		return err
+	})
+	status, err := w.Device.Storage(t.Context())
+	if err != nil || status.Failures > 0 {
+		t.Errorf("%+v %v", status, err)
+	}
+	seen.judge(t, time.Since(began))
+}
+
+// passage is what has passed at an ingest.
+type passage struct {
+	mu     sync.Mutex
+	tracks [2][]passed
+}
+
+// passed is one packet.
+type passed struct {
+	sequence uint16
+	time     uint32
+	captured time.Time
+	ends     bool // a picture, or a packet of sound
+}
+
+func newPassage() *passage { return &passage{} }
+
+func (p *passage) take(track messages.Track, packet *rtp.Packet, captured time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tracks[track] = append(p.tracks[track], passed{packet.SequenceNumber, packet.Timestamp, captured, track == messages.Audio || packet.Marker})
+}
+
+// judge wants every number once, and the time of one frame between any two.
+func (p *passage) judge(t *testing.T, took time.Duration) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for track, step := range map[messages.Track]int64{messages.Video: 3000, messages.Audio: 960} {
+		sequences, times, captured := []int64{}, []int64{}, time.Duration(0)
+		var sequence, at int64 // of the packet before, without the wrap-arounds
+		all := p.tracks[track]
+		for i, packet := range all {
+			if i > 0 {
+				sequence += int64(int16(packet.sequence - all[i-1].sequence))
+				at += int64(int32(packet.time - all[i-1].time))
+			}
+			sequences = append(sequences, sequence)
+			if packet.ends {
+				times = append(times, at)
+			}
+		}
+		slices.Sort(sequences)
+		slices.Sort(times)
+		lost, twice, uneven := 0, 0, 0
+		for i := 1; i < len(sequences); i++ {
+			if sequences[i] != sequences[i-1]+1 {
+				t.Errorf("%s: packet %d behind %d", track, sequences[i], sequences[i-1])
+			}
+		}
+		for i := 1; i < len(times); i++ {
+			switch d := times[i] - times[i-1]; {
+			case d > step*3/2:
+				lost += int((d+step/2)/step) - 1
+			case d < step/2:
+				twice++
+			case max(d-step, step-d) > 2:
+				uneven++
+			}
+		}
+		if n := len(all); n > 0 {
+			captured = all[n-1].captured.Sub(all[slices.IndexFunc(all, func(q passed) bool { return !q.captured.IsZero() })].captured)
+		}
+		t.Logf("%s: %d frames in %v of %v: %d lost, %d twice, %d with another time than the step between two", track, len(times), captured, took, lost, twice, uneven)
+		if lost > 0 || twice > 0 || uneven > 0 || len(times) == 0 {
+			t.Errorf("%s: %d lost, %d twice, %d uneven", track, lost, twice, uneven)
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (s *storage) Receive(ctx actor.Context) {
 	case *actor.Started:
 		s.onStarted(ctx)
 	case *actor.Stopping:
-		s.edges.Close()
+		s.onStopping()
 	case *askDue:
 		s.onAskDue(ctx)
 	case *messages.Credentials:
@@ -129,6 +129,11 @@ func (s *storage) Receive(ctx actor.Context) {
 func (s *storage) onStarted(ctx actor.Context) {
 	s.edges = actors.NewEdges(s.sys, ctx)
 	s.edges.After(askAfter, &askDue{})
+}
+
+func (s *storage) onStopping() {
+	s.current, s.next, s.former = nil, nil, nil // their ends are no failures
+	s.edges.Close()
 }
 
 // onAskDue: who comes back after a fault has missed what was published.

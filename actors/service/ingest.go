@@ -219,7 +219,11 @@ func (i *ingest) onTurnServers(msg *messages.TurnServers) {
 
 func (i *ingest) open(p *participant, cfg rtc.PeerConfig) (err error) {
 	if i.feed == nil {
-		if i.feed, err = rtc.NewFeed(nil); err != nil {
+		var tap rtc.Tap
+		if i.cfg.IngestTap != nil {
+			tap = i.cfg.IngestTap(i.channel.Name)
+		}
+		if i.feed, err = rtc.NewFeed(tap); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,7 @@ import (
 	"github.com/heliograph-rtc/heliograph/transport/api/page"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 	"github.com/heliograph-rtc/heliograph/transport/backplane"
+	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
 
 // Off as an address turns a listener off.
@@ -63,10 +64,11 @@ type Config struct {
 	WhepToken  string   // bearer token for WHEP and page on the public listener
 	Origins    []string // further origins whose pages may use WHEP
 	Limits     Limits
-	KeyFile    string        // fixes the first access key (keys.go); empty: the generated one
-	IoT        string        // listener of the IoT credentials provider; empty or "off": none
-	Faults     string        // Unix socket that takes faults (faults.go); empty: none, and no fault ever
-	KeysPoll   time.Duration // how often changed keys are looked for; default 1 s
+	KeyFile    string                       // fixes the first access key (keys.go); empty: the generated one
+	IoT        string                       // listener of the IoT credentials provider; empty or "off": none
+	Faults     string                       // Unix socket that takes faults (faults.go); empty: none, and no fault ever
+	IngestTap  func(channel string) rtc.Tap // sees what masters send into storage sessions, as it passes; default: nobody
+	KeysPoll   time.Duration                // how often changed keys are looked for; default 1 s
 	Log        *zap.Logger
 }
 
