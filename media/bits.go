@@ -47,6 +47,15 @@ func (r *bitReader) ue() uint32 {
 	return 1<<zeros - 1 + r.read(zeros)
 }
 
+// se reads a signed Exp-Golomb code (H.264 9.1.1).
+func (r *bitReader) se() int32 {
+	v := r.ue()
+	if v&1 == 1 {
+		return int32(v/2 + 1)
+	}
+	return -int32(v / 2)
+}
+
 // withoutEmulation removes the emulation prevention bytes of a NAL unit (H.264 7.4.1, H.265 7.4.2).
 func withoutEmulation(nal []byte) []byte {
 	out := make([]byte, 0, len(nal))
