@@ -21,6 +21,7 @@ type Credentials struct {
 	SecretAccessKey string
 	SessionToken    string
 	Expires         time.Time     // zero: they do not expire
+	Source          string        // where they come from, for people
 	Took            time.Duration // setup phase get_credentials
 }
 

@@ -62,14 +62,21 @@ type config struct {
 	LogFormat    string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
 }
 
+var errNoChannel = errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
+
+// nameChannel names it after the thing where it has no name, as the C SDK's samples do.
+func (c *config) nameChannel() {
+	if c.Channel == "" {
+		c.Channel = c.IoTThing
+	}
+}
+
 // device turns the settings into the device's configuration.
 func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, error) {
-	if c.Channel == "" {
-		c.Channel = c.IoTThing // the C SDK's samples name it so
-	}
+	c.nameChannel()
 	switch {
 	case c.Channel == "":
-		return device.Config{}, errors.New("no channel: set --channel or AWS_KVS_CHANNEL_NAME")
+		return device.Config{}, errNoChannel
 	case c.SourceStart != "always" && c.SourceStart != "viewer":
 		return device.Config{}, errors.New("--source-start must be always or viewer")
 	case c.Consent < time.Second || c.Consent > 5*time.Minute:

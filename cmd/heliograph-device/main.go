@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,23 +23,29 @@ import (
 const stopWithin = 5 * time.Second
 
 func main() {
-	if err := run(); err != nil && !errors.Is(err, settings.ErrDone) {
+	if err := run(os.Args[1:], os.Environ(), os.Stdout); err != nil && !errors.Is(err, settings.ErrDone) {
 		fmt.Fprintln(os.Stderr, "heliograph-device:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	var s config
-	if err := settings.Load("heliograph-device", &s, os.Args[1:], os.Environ(), os.Stdout); err != nil {
-		return err
-	}
+func run(args, environ []string, out io.Writer) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	serving, examining := &config{}, &examine{}
+	return settings.Dispatch("heliograph-device", []settings.Command{
+		{Config: serving, Run: func([]string) error { return serve(ctx, *serving) }},
+		{Words: "doctor", Help: "check everything between this machine and its first viewer, with the device's settings, and say what to do",
+			Config: examining, Run: func([]string) error { return examining.run(ctx, out) }},
+	}, args, environ, out)
+}
+
+// serve runs the device until ctx ends.
+func serve(ctx context.Context, s config) error {
 	log, err := settings.Logger(s.LogLevel, s.LogFormat)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
 	cfg, err := s.device(ctx, log)
 	if err != nil {
 		return err

@@ -310,7 +310,7 @@ func TestStunURL(t *testing.T) {
 func TestStaticCredentials(t *testing.T) {
 	p := Static("AKID", "secret", "token")
 	got, err := p.Retrieve(t.Context())
-	if err != nil || got != (messages.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: "token"}) {
+	if err != nil || got != (messages.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: "token", Source: "static keys"}) {
 		t.Error(err)
 	}
 	if s := fmt.Sprintf("%v %+v %#v", p, p, p); strings.Contains(s, "secret") || strings.Contains(s, "token") {

@@ -19,7 +19,7 @@ type Provider interface {
 
 // Static returns a provider of one set of keys that does not expire; token may be empty.
 func Static(accessKeyID, secret, token string) Provider {
-	return static{AccessKeyID: accessKeyID, SecretAccessKey: secret, SessionToken: token}
+	return static{AccessKeyID: accessKeyID, SecretAccessKey: secret, SessionToken: token, Source: "static keys"}
 }
 
 type static messages.Credentials
@@ -71,7 +71,7 @@ func (c chain) Retrieve(ctx context.Context) (messages.Credentials, error) {
 	if err != nil {
 		return messages.Credentials{}, fmt.Errorf("retrieve credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE): %w", err)
 	}
-	out := messages.Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken}
+	out := messages.Credentials{AccessKeyID: got.AccessKeyID, SecretAccessKey: got.SecretAccessKey, SessionToken: got.SessionToken, Source: got.Source}
 	if got.CanExpire {
 		out.Expires = got.Expires
 	}

@@ -22,11 +22,18 @@ const noServersTTL = 5 * time.Minute
 
 // StunURL returns the region's STUN server (kvs-protocol.md 5): UDP port 443, not 3478.
 func StunURL(region string) string {
+	return "stun:stun." + controlPlaneHost(region) + ":443"
+}
+
+// ControlPlaneURL returns AWS's own of the region (kvs-protocol.md 1.1).
+func ControlPlaneURL(region string) string { return "https://" + controlPlaneHost(region) }
+
+func controlPlaneHost(region string) string {
 	suffix := "amazonaws.com"
 	if strings.HasPrefix(region, "cn-") {
 		suffix += ".cn"
 	}
-	return "stun:stun.kinesisvideo." + region + "." + suffix + ":443"
+	return "kinesisvideo." + region + "." + suffix
 }
 
 // IceServers fetches the channel's TURN servers from its HTTPS endpoint, by hand because the SDK's

@@ -112,7 +112,9 @@ func (p *iot) Retrieve(ctx context.Context) (messages.Credentials, error) {
 		return messages.Credentials{}, fmt.Errorf("IoT credentials for role alias %s and thing %q%s: %w",
 			p.cfg.RoleAlias, p.cfg.ThingName, iotRemedy(resp.StatusCode), errorFrom(resp.StatusCode, resp.Header, body))
 	}
-	return decodeIoT(body)
+	set, err := decodeIoT(body)
+	set.Source = "role alias " + p.cfg.RoleAlias
+	return set, err
 }
 
 // iotRemedy says what an answer's status means for whoever set the device up.
