@@ -28,6 +28,8 @@ const (
 
 func (*encoderScript) Name() string { return "encoder script" }
 
+func (*encoderScript) VideoCodec() messages.Codec { return messages.H264 }
+
 func (e *encoderScript) RequestKeyFrame() bool { e.wished.Store(true); return true }
 
 func (e *encoderScript) RequestBitrate(bps int) bool {

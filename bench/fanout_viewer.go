@@ -76,7 +76,7 @@ func (l *lobby) dial(ctx context.Context, clientID string) (*signaling.Client, e
 // asked for.
 func spectatorAPI(nacks, feedback bool) (*webrtc.API, error) {
 	var m webrtc.MediaEngine
-	if err := registerCodecs(&m); err != nil {
+	if err := registerCodecs(&m, false); err != nil {
 		return nil, err
 	}
 	quiet := logging.NewDefaultLoggerFactory()

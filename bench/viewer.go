@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/heliograph-rtc/heliograph/actors"
@@ -55,11 +56,13 @@ type ViewerConfig struct {
 	RelayURL     string   // the TURN server to use; empty: the first one over UDP
 	Loopback     bool     // gather loopback candidates too
 	LoopbackOnly bool     // gather no others
+	H265         bool     // offer H.265 too
 	Data         bool     // open a data channel and send a ping every second
 	Audio        [][]byte // Opus packets of 20 ms to send, over and over; nil: none
 	Network      impair.Profile
 
 	Hold       func(ctx context.Context) // is called when the viewer has joined; the offer waits for it. nil: it does not
+	OnVideo    func(*rtp.Packet)         // is called with each packet of video as it comes; it may not keep it. nil: nobody is
 	PlayWithin time.Duration             // bound from Run to the first decodable key frame; default 20 s
 }
 

@@ -71,7 +71,7 @@ func (v *Viewer) openPeer(servers []messages.IceServer) error {
 // the figures are the device's and not this viewer's patience; but a relay may not win by a hair.
 func (v *Viewer) engine() (*webrtc.API, error) {
 	var m webrtc.MediaEngine
-	if err := registerCodecs(&m); err != nil {
+	if err := registerCodecs(&m, v.cfg.H265); err != nil {
 		return nil, err
 	}
 	quiet := logging.NewDefaultLoggerFactory()
@@ -100,7 +100,18 @@ func (v *Viewer) engine() (*webrtc.API, error) {
 	return webrtc.NewAPI(webrtc.WithMediaEngine(&m), webrtc.WithInterceptorRegistry(&interceptors), webrtc.WithSettingEngine(s)), nil
 }
 
-func registerCodecs(m *webrtc.MediaEngine) error {
+func registerCodecs(m *webrtc.MediaEngine, h265 bool) error {
+	if h265 {
+		if err := m.RegisterCodec(webrtc.RTPCodecParameters{
+			RTPCodecCapability: webrtc.RTPCodecCapability{
+				MimeType: webrtc.MimeTypeH265, ClockRate: videoClockHz, SDPFmtpLine: "level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+				RTCPFeedback: []webrtc.RTCPFeedback{{Type: "ccm", Parameter: "fir"}},
+			},
+			PayloadType: 49,
+		}, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
+		}
+	}
 	for i, profile := range []string{"42e01f", "42001f", "4d001f", "64001f"} {
 		if err := m.RegisterCodec(webrtc.RTPCodecParameters{
 			RTPCodecCapability: webrtc.RTPCodecCapability{
@@ -192,8 +203,8 @@ func (v *Viewer) makeOffer(options *webrtc.OfferOptions) (string, error) {
 
 // applyAnswer and addCandidate keep the device's text out of their errors: it holds secrets.
 func (v *Viewer) applyAnswer(sdp string) error {
-	if rejectsAll(sdp) {
-		return errRefused
+	if rejected, reason := rejectsAll(sdp); rejected {
+		return fmt.Errorf("%w: %s", errRefused, reason)
 	}
 	if v.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp}) != nil {
 		return errors.New("apply answer: it does not fit the offer")
@@ -202,12 +213,19 @@ func (v *Viewer) applyAnswer(sdp string) error {
 }
 
 // errRefused is what a viewer ends with when every section of its offer was rejected.
-var errRefused = errors.New("the device refused the offer: all its slots are taken")
+var errRefused = errors.New("the device refused the offer")
 
-func rejectsAll(text string) bool {
+// rejectsAll also gives the reason that the answer states.
+func rejectsAll(text string) (rejected bool, reason string) {
 	var d sdp.SessionDescription
-	return d.UnmarshalString(text) == nil && len(d.MediaDescriptions) > 0 &&
-		!slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return m.MediaName.Port.Value != 0 })
+	if d.UnmarshalString(text) != nil || len(d.MediaDescriptions) == 0 ||
+		slices.ContainsFunc(d.MediaDescriptions, func(m *sdp.MediaDescription) bool { return m.MediaName.Port.Value != 0 }) {
+		return false, ""
+	}
+	if d.SessionInformation != nil {
+		reason = string(*d.SessionInformation)
+	}
+	return true, reason
 }
 
 func (v *Viewer) addCandidate(c messages.Candidate) {
@@ -292,8 +310,12 @@ func (v *Viewer) readTrack(t remoteTrack) {
 		}
 	}
 	video := t.track.Kind() == webrtc.RTPCodecTypeVideo
-	push := v.audio.Push
+	push, read := v.audio.Push, playback.NoNAL
 	if video {
+		read = playback.H264
+		if t.track.Codec().MimeType == webrtc.MimeTypeH265 {
+			read = playback.H265
+		}
 		push = func(now time.Time, p playback.Packet) { v.pushVideo(now, p, uint32(t.track.SSRC())) }
 	}
 	v.edges.Go("read "+t.track.Kind().String(), func() error {
@@ -305,7 +327,10 @@ func (v *Viewer) readTrack(t remoteTrack) {
 				return nil // closed: leave or the connection's state says why
 			}
 			if p.Unmarshal(buf[:n]) == nil {
-				push(time.Now(), playback.NewPacket(&p, n, stamp, video))
+				if video && v.cfg.OnVideo != nil {
+					v.cfg.OnVideo(&p)
+				}
+				push(time.Now(), playback.NewPacket(&p, n, stamp, read))
 			}
 		}
 	})

@@ -25,7 +25,7 @@ type ExecConfig struct {
 	Name  string         // of the source, for logs
 	Args  []string       // the program and its arguments
 	Env   []string       // added to this program's environment
-	Codec messages.Codec // of Annex-B; empty: told by the stream's begin
+	Codec messages.Codec // of its video; empty: told by the stream's begin
 	Log   *zap.Logger    // takes what the program writes to stderr; nil: nobody
 }
 
@@ -33,6 +33,7 @@ type ExecConfig struct {
 type Exec struct {
 	cfg   ExecConfig
 	early atomic.Uint64
+	codec atomic.Pointer[messages.Codec] // of the video that came last; nil: none has come
 
 	mu       sync.Mutex // guards the rest, which Run and those who wish share
 	commands *os.File   // stdin of a program that takes commands; nil: none does now
@@ -55,6 +56,14 @@ func (x *Exec) Name() string { return x.cfg.Name }
 
 // Early returns how many units were dropped because they were taken before the run began.
 func (x *Exec) Early() uint64 { return x.early.Load() }
+
+// VideoCodec implements Source. What came counts for more than what was said.
+func (x *Exec) VideoCodec() messages.Codec {
+	if codec := x.codec.Load(); codec != nil {
+		return *codec
+	}
+	return x.cfg.Codec
+}
 
 // RequestKeyFrame implements Source.
 func (x *Exec) RequestKeyFrame() bool {
@@ -102,7 +111,7 @@ func (x *Exec) talk(stdin *os.File) {
 func (x *Exec) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	p := &passage{emit: emit, times: newTimeline(), early: &x.early}
+	p := &passage{emit: emit, times: newTimeline(), early: &x.early, codec: &x.codec}
 	c, err := startChild(running, x.cfg)
 	if err != nil {
 		return fmt.Errorf("start source: %w", err)
@@ -150,6 +159,7 @@ type passage struct {
 	video inspector
 	sound time.Duration // time of the last packet
 	early *atomic.Uint64
+	codec *atomic.Pointer[messages.Codec]
 }
 
 // framed passes on a stream in the source format.
@@ -198,8 +208,14 @@ func (p *passage) pass(unit *messages.AccessUnit) error {
 			return fmt.Errorf("the time of an audio packet is %v before that of the one that came earlier", p.sound-unit.PTS)
 		}
 		p.sound = unit.PTS
-	} else if err := p.video.inspect(unit); err != nil {
-		return err
+	} else {
+		if !p.video.begun {
+			codec := unit.Codec
+			p.codec.Store(&codec)
+		}
+		if err := p.video.inspect(unit); err != nil {
+			return err
+		}
 	}
 	if err := p.emit(unit); err != nil {
 		return fmt.Errorf("emit unit: %w", err)

@@ -52,6 +52,9 @@ var errEnough = errors.New("enough")
 // Name implements Source.
 func (f *File) Name() string { return f.path }
 
+// VideoCodec implements Source.
+func (f *File) VideoCodec() messages.Codec { return f.codec }
+
 // RequestKeyFrame implements Source: the file is what it is.
 func (f *File) RequestKeyFrame() bool { return false }
 

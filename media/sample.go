@@ -85,6 +85,9 @@ func SampleAudio() ([][]byte, error) {
 // Name implements Source.
 func (s *Sample) Name() string { return "sample" }
 
+// VideoCodec implements Source.
+func (s *Sample) VideoCodec() messages.Codec { return messages.H264 }
+
 // RequestKeyFrame implements Source: the loop cannot make one; the next is two seconds away at most.
 func (s *Sample) RequestKeyFrame() bool { return false }
 

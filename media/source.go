@@ -23,6 +23,9 @@ type Source interface {
 	// makes when nobody asks; false when it cannot change.
 	RequestBitrate(bps int) bool
 
+	// VideoCodec is the codec of its video; "" when that shows only once it runs.
+	VideoCodec() messages.Codec
+
 	// Name says what the source is, for logs and metrics.
 	Name() string
 }

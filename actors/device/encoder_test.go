@@ -24,8 +24,9 @@ type script struct {
 	alive  atomic.Int32 // runs that have not ended
 }
 
-func (s *script) Name() string          { return "script" }
-func (s *script) RequestKeyFrame() bool { s.wishes++; return true }
+func (s *script) Name() string               { return "script" }
+func (s *script) VideoCodec() messages.Codec { return messages.H264 }
+func (s *script) RequestKeyFrame() bool      { s.wishes++; return true }
 
 func (s *script) RequestBitrate(bps int) bool { s.asked = append(s.asked, bps); return true }
 func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {

@@ -26,6 +26,7 @@ type metrics struct {
 	refusedByService prometheus.Counter
 	outboxFull       prometheus.Counter
 	offersBad        prometheus.Counter
+	codecsRefused    *prometheus.CounterVec
 	candidatesBad    prometheus.Counter
 	candidatesEarly  prometheus.Counter
 	iceRestarts      prometheus.Counter
@@ -74,6 +75,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		refusedByService: counter("signaling_messages_refused_total", "Messages that the service refused for good."),
 		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
 		offersBad:        counter("offers_bad_total", "Offers that could not be answered."),
+		codecsRefused:    counters("viewers_codec_refused_total", "Offers refused because the viewer cannot decode the stream, by the stream's codec.", "codec"),
 		candidatesBad:    counter("candidates_bad_total", "Remote candidates that could not be used."),
 		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
 		iceRestarts:      counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
@@ -97,7 +99,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		}),
 	}
 	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
+		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)

@@ -402,10 +402,25 @@ func (v *viewer) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 		return
 	}
 	var bad *rtc.OfferError
-	if errors.As(msg.Err, &bad) {
+	var deaf *rtc.CodecError
+	switch {
+	case errors.As(msg.Err, &bad):
 		v.metrics.offersBad.Inc()
+	case errors.As(msg.Err, &deaf):
+		v.metrics.codecsRefused.WithLabelValues(string(deaf.Codec)).Inc()
+		v.reject(ctx, deaf)
 	}
 	v.end(ctx, msg.Err)
+}
+
+// reject tells the viewer at once, and why; it would wait for an answer otherwise.
+func (v *viewer) reject(ctx actor.Context, reason error) {
+	rejection, err := v.engine.Reject(v.offer.SDP, reason.Error())
+	if err != nil {
+		v.log.Debug("offer cannot even be rejected", zap.Error(err))
+		return
+	}
+	ctx.Send(v.sys.PID(pathSession), &messages.Answer{ClientID: v.clientID, SDP: rejection})
 }
 
 type answered struct {

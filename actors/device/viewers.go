@@ -132,7 +132,7 @@ func (v *viewers) turnAway(ctx actor.Context, msg *messages.Offer) {
 	if len(v.turned) < turnedMax {
 		v.turned[msg.ClientID] = now.Add(turnedFor)
 	}
-	rejection, err := v.engine.Reject(msg.SDP)
+	rejection, err := v.engine.Reject(msg.SDP, "all slots are taken")
 	if err != nil {
 		v.metrics.offersBad.Inc()
 		v.sys.Log().Debug("offer cannot even be rejected", zap.String("viewer", msg.ClientID), zap.Error(err))
@@ -175,7 +175,7 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 
 // peer is what a viewer's connection is made with now.
 func (v *viewers) peer() rtc.PeerConfig {
-	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped, Sound: v.cfg.Sink != nil}
+	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped, Video: v.cfg.Source.VideoCodec(), Sound: v.cfg.Sink != nil}
 }
 
 // count is the number of viewers that have, or have not yet, sent their offer.

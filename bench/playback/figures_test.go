@@ -41,7 +41,7 @@ func (s *stream) picture(key bool, size int) []Packet {
 			Header:  rtp.Header{Version: 2, SequenceNumber: s.seq, Timestamp: s.time, Marker: i == len(payloads)-1},
 			Payload: p,
 		}
-		out = append(out, NewPacket(&packet, packet.MarshalSize(), 0, true))
+		out = append(out, NewPacket(&packet, packet.MarshalSize(), 0, H264))
 		s.seq++
 	}
 	s.time += frameTick
@@ -315,10 +315,10 @@ func TestCaptureTimeIsRead(t *testing.T) {
 	if err := p.SetExtension(3, raw); err != nil {
 		t.Fatal(err)
 	}
-	if got := NewPacket(&p, 0, 3, true).stamp; got.Sub(zero).Abs() > time.Microsecond {
+	if got := NewPacket(&p, 0, 3, H264).stamp; got.Sub(zero).Abs() > time.Microsecond {
 		t.Errorf("stamp %v", got)
 	}
-	if got := NewPacket(&p, 0, 0, true).stamp; !got.IsZero() {
+	if got := NewPacket(&p, 0, 0, H264).stamp; !got.IsZero() {
 		t.Errorf("a stamp that was not negotiated: %v", got)
 	}
 }
@@ -358,7 +358,7 @@ func FuzzVideo(f *testing.F) {
 				SequenceNumber: uint16(data[0]) << 4, Timestamp: uint32(data[1]), Marker: data[1]&1 != 0,
 			}, Payload: data[2:4]}
 			p.SequenceNumber += uint16(data[2] & 0xf)
-			w.see(NewPacket(&p, 4, 0, true))
+			w.see(NewPacket(&p, 4, 0, H264))
 			w.now = w.now.Add(time.Duration(data[3]) * time.Millisecond)
 			markers++
 			data = data[4:]

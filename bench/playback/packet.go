@@ -22,8 +22,18 @@ type Packet struct {
 	nal    nalParts  // video only
 }
 
+// Payload is how the payload of a packet is to be read.
+type Payload int
+
+// The formats of payloads.
+const (
+	NoNAL Payload = iota // sound
+	H264
+	H265
+)
+
 // NewPacket reads a packet; stampID is the negotiated id of abs-capture-time, 0 when there is none.
-func NewPacket(p *rtp.Packet, size int, stampID uint8, video bool) Packet {
+func NewPacket(p *rtp.Packet, size int, stampID uint8, video Payload) Packet {
 	a := Packet{seq: p.SequenceNumber, time: p.Timestamp, marker: p.Marker, bytes: size}
 	if stampID != 0 {
 		var ext rtp.AbsCaptureTimeExtension
@@ -31,8 +41,11 @@ func NewPacket(p *rtp.Packet, size int, stampID uint8, video bool) Packet {
 			a.stamp = ext.CaptureTime()
 		}
 	}
-	if video {
+	switch video {
+	case H264:
 		a.nal = readNAL(p.Payload)
+	case H265:
+		a.nal = readH265(p.Payload)
 	}
 	return a
 }

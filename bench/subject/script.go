@@ -99,6 +99,9 @@ func (s *script) play(ctx context.Context, d time.Duration) error {
 // Name implements media.Source.
 func (s *script) Name() string { return "script" }
 
+// VideoCodec implements media.Source.
+func (s *script) VideoCodec() messages.Codec { return messages.H264 }
+
 // RequestKeyFrame implements media.Source: the timetable is fixed.
 func (s *script) RequestKeyFrame() bool { return false }
 

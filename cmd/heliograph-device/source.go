@@ -62,7 +62,7 @@ func openHelper(c config, kind string, log *zap.Logger) (media.Source, error) {
 		return nil, fmt.Errorf("open source %s: %w", kind, err)
 	}
 	return media.NewExec(media.ExecConfig{
-		Name: kind, Log: log,
+		Name: kind, Log: log, Codec: messages.Codec(strings.ToUpper(c.VideoCodec)),
 		Args: []string{program, "--video-codec", c.VideoCodec, "--encoder", c.Encoder, "--video-size", c.VideoSize, "--video-fps", strconv.Itoa(c.VideoFPS),
 			"--video-bitrate", strconv.Itoa(c.VideoBitrate), "--audio", c.Audio},
 		Env: []string{"HELIOGRAPH_SOURCE=" + c.Source}, // an address may hold a password, and anybody sees arguments

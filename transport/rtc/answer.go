@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,12 +26,13 @@ type PeerConfig struct {
 	IceServers []messages.IceServer
 	RelayOnly  bool                        // gather relay candidates only
 	Reflexive  messages.ReflexiveAddresses // of the shared sockets; empty: the peer asks the STUN servers itself
+	Video      messages.Codec              // the stream's; empty: H.264
 	Sound      bool                        // make events of what the viewer says
 }
 
 // Answer makes a peer for an SDP offer. It returns when the answer can be sent: at once when the
 // viewer trickles, else when gathering is complete, at most 2 s later. An offer that cannot be
-// answered gives an *OfferError. Close the peer when done with it.
+// answered gives an *OfferError, one of a viewer that cannot decode cfg.Video a *CodecError. Close the peer when done with it.
 func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer, string, error) {
 	o, err := readOffer(sdp)
 	if err != nil {
@@ -43,7 +45,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err != nil {
 		return nil, "", err
 	}
-	p.sound = cfg.Sound
+	p.sound, p.video = cfg.Sound, cmp.Or(cfg.Video, messages.H264)
 	answer, err := p.negotiate(ctx, o, cfg)
 	if err != nil {
 		return nil, "", errors.Join(err, p.Close())
@@ -163,9 +165,9 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 			continue
 		}
 		both := transceiver.Receiver().GetParameters().Codecs
-		codec, ok := chooseCodec(kind, both)
+		codec, ok := chooseCodec(p.codec(kind), both)
 		if !ok && kind == messages.Video {
-			return &OfferError{"its video section has no H.264 with packetization-mode=1 (RFC 6184)"}
+			return &CodecError{p.video}
 		}
 		if !ok {
 			return nil
@@ -177,7 +179,7 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 		if err := transceiver.SetCodecPreferences(preferred); err != nil {
 			return fmt.Errorf("prefer %s codec: %w", kind, err)
 		}
-		t := newTrack(kind, codec, p.out)
+		t := newTrack(kind, p.codec(kind), codec, p.out)
 		sender, err := p.pc.AddTrack(t)
 		if err != nil {
 			return fmt.Errorf("add %s track: %w", kind, err)
@@ -186,6 +188,14 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 		return nil
 	}
 	return nil
+}
+
+// codec is what we send as a track.
+func (p *Peer) codec(kind messages.Track) messages.Codec {
+	if kind == messages.Audio {
+		return messages.Opus
+	}
+	return p.video
 }
 
 // waitGathered waits for the candidates that travel in the answer.

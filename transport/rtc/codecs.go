@@ -26,6 +26,7 @@ const (
 
 	// Our payload types, the first of each kind; in an answer those of the offer stand.
 	payloadTypeH264 = 96
+	payloadTypeH265 = 103
 	payloadTypeRTX  = 116
 	payloadTypeOpus = 111
 )
@@ -33,6 +34,9 @@ const (
 // h264Profiles are the profiles that we answer to, best first. The stream is constrained baseline,
 // which decoders of all these profiles decode; a camera's stream may be main or high.
 var h264Profiles = []string{"42e0", "42c0", "4200", "4d00", "640c", "6400"}
+
+// h265Main is what sources of H.265 make (RFC 7798 7.1); the level is the viewer's to judge.
+const h265Main = "profile-id=1;tier-flag=0;tx-mode=SRST"
 
 // newMediaEngine registers what we negotiate.
 func newMediaEngine(twcc bool) (*webrtc.MediaEngine, error) {
@@ -76,19 +80,23 @@ func registerCodecs(m *webrtc.MediaEngine, twcc bool) error {
 	}
 	video := append(slices.Clone(both), webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBNACK},
 		webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBNACK, Parameter: "pli"}, webrtc.RTCPFeedback{Type: webrtc.TypeRTCPFBCCM, Parameter: "fir"})
+	formats := []webrtc.RTPCodecParameters{{PayloadType: payloadTypeH265, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeH265, ClockRate: videoClockHz, RTCPFeedback: video, SDPFmtpLine: "level-id=93;" + h265Main,
+	}}}
 	for i, profile := range h264Profiles {
-		for _, codec := range []webrtc.RTPCodecParameters{
-			{PayloadType: webrtc.PayloadType(payloadTypeH264 + i), RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz, RTCPFeedback: video,
-				SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=" + profile + "1f",
-			}},
-			{PayloadType: webrtc.PayloadType(payloadTypeRTX + i), RTPCodecCapability: webrtc.RTPCodecCapability{
-				MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockHz, SDPFmtpLine: fmt.Sprintf("apt=%d", payloadTypeH264+i),
-			}},
-		} {
-			if err := m.RegisterCodec(codec, webrtc.RTPCodecTypeVideo); err != nil {
-				return err
-			}
+		formats = append(formats, webrtc.RTPCodecParameters{PayloadType: webrtc.PayloadType(payloadTypeH264 + i), RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz, RTCPFeedback: video,
+			SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=" + profile + "1f",
+		}})
+	}
+	for i, format := range formats {
+		if err := m.RegisterCodec(format, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
+		}
+		if err := m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: webrtc.PayloadType(payloadTypeRTX + i), RTPCodecCapability: webrtc.RTPCodecCapability{
+			MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockHz, SDPFmtpLine: fmt.Sprintf("apt=%d", format.PayloadType),
+		}}, webrtc.RTPCodecTypeVideo); err != nil {
+			return err
 		}
 	}
 	return m.RegisterCodec(webrtc.RTPCodecParameters{
@@ -114,26 +122,40 @@ func rtxOf(codec webrtc.RTPCodecParameters, both []webrtc.RTPCodecParameters) (w
 // chooseCodec picks, from those that both sides know, the one we send. pion counts an H.264 that
 // differs in packetization mode as a partial match; our FU-A packets are garbage to it (RFC 6184
 // 5.4: mode 0 allows single NAL unit packets only), so those are not chosen.
-func chooseCodec(track messages.Track, both []webrtc.RTPCodecParameters) (webrtc.RTPCodecParameters, bool) {
-	if track == messages.Audio {
-		i := slices.IndexFunc(both, func(c webrtc.RTPCodecParameters) bool {
-			return strings.EqualFold(c.MimeType, webrtc.MimeTypeOpus)
-		})
-		if i < 0 {
-			return webrtc.RTPCodecParameters{}, false
-		}
-		return both[i], true
-	}
-	best, bestRank := webrtc.RTPCodecParameters{}, len(h264Profiles)+1
+func chooseCodec(codec messages.Codec, both []webrtc.RTPCodecParameters) (best webrtc.RTPCodecParameters, ok bool) {
+	bestRank := len(h264Profiles) + 1
 	for _, c := range both {
-		if !strings.EqualFold(c.MimeType, webrtc.MimeTypeH264) || fmtpValue(c.SDPFmtpLine, "packetization-mode") != "1" {
+		if !strings.EqualFold(c.MimeType, mimeTypes[codec]) {
 			continue
 		}
-		if rank := profileRank(c.SDPFmtpLine); rank < bestRank {
-			best, bestRank = c, rank
+		rank := 0
+		switch {
+		case codec == messages.H264 && fmtpValue(c.SDPFmtpLine, "packetization-mode") != "1":
+			continue
+		case codec == messages.H264:
+			rank = profileRank(c.SDPFmtpLine)
+		case codec == messages.H265 && !isH265Main(c.SDPFmtpLine):
+			continue
+		}
+		if rank < bestRank {
+			best, bestRank, ok = c, rank, true
 		}
 	}
-	return best, bestRank <= len(h264Profiles)
+	return best, ok
+}
+
+var mimeTypes = map[messages.Codec]string{messages.H264: webrtc.MimeTypeH264, messages.H265: webrtc.MimeTypeH265, messages.Opus: webrtc.MimeTypeOpus}
+
+// isH265Main tells whether a format takes main profile in one stream; what it leaves out has these values
+// (RFC 7798 7.1).
+func isH265Main(fmtp string) bool {
+	for part := range strings.SplitSeq(h265Main, ";") {
+		key, want, _ := strings.Cut(part, "=")
+		if value := fmtpValue(fmtp, key); value != "" && !strings.EqualFold(value, want) {
+			return false
+		}
+	}
+	return true
 }
 
 func profileRank(fmtp string) int {

@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -16,6 +17,19 @@ const (
 type OfferError struct{ Reason string }
 
 func (e *OfferError) Error() string { return "offer refused: " + e.Reason }
+
+// CodecError says that a viewer cannot decode the stream, in words for that viewer too.
+type CodecError struct{ Codec messages.Codec }
+
+func (e *CodecError) Error() string {
+	switch e.Codec {
+	case messages.H264:
+		return "offer refused: the stream is H264, and the video section has no H264 with packetization-mode=1 (RFC 6184); offer it"
+	case messages.H265:
+		return "offer refused: the stream is H265, and the video section has no H265 of main profile (RFC 7798); use a viewer that decodes it, or have the camera encode H264"
+	}
+	return fmt.Sprintf("offer refused: the stream is %s, which no viewer is sent", e.Codec)
+}
 
 // offer is what we read from an SDP offer before pion does.
 type offer struct {

@@ -36,9 +36,10 @@ type Peer struct {
 	hosts        int    // host candidates that will come
 	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
-	count        *atomic.Int64 // the engine's, of open peers
-	sound        bool          // set before negotiation: the viewer's sound becomes events
-	drain        func()        // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
+	count        *atomic.Int64  // the engine's, of open peers
+	video        messages.Codec // set before negotiation: what the stream is
+	sound        bool           // set before negotiation: the viewer's sound becomes events
+	drain        func()         // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.
@@ -131,8 +132,11 @@ func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 // abs-capture-time. A track that was not negotiated gives 0, 0, nil.
 func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error) {
 	t := p.tracks[f.Unit.Track]
-	if t == nil {
+	switch {
+	case t == nil:
 		return 0, 0, nil
+	case t.sends != f.Unit.Codec:
+		return 0, 0, fmt.Errorf("write %s frame: the stream has become %s, and %s was negotiated; the viewer must offer again", t.kind, f.Unit.Codec, t.sends)
 	}
 	packets, bytes, err = t.write(f, from, packetsMax, pts, live)
 	if packets > 0 {

@@ -10,8 +10,9 @@ import (
 )
 
 // Reject answers an offer with every section rejected (RFC 8829 5.3.1: port 0), so that the viewer
-// learns at once that it will not be served, instead of waiting. It takes no peer and no socket.
-func (e *Engine) Reject(text string) (string, error) {
+// learns at once that it will not be served, instead of waiting. The reason, one line, is the session's
+// information (RFC 8866 5.4). It takes no peer and no socket.
+func (e *Engine) Reject(text, reason string) (string, error) {
 	offer, err := readOffer(text)
 	if err != nil {
 		return "", err
@@ -24,6 +25,10 @@ func (e *Engine) Reject(text string) (string, error) {
 		Origin:           sdp.Origin{Username: "-", SessionID: rand.Uint64() >> 1, SessionVersion: 1, NetworkType: "IN", AddressType: "IP4", UnicastAddress: "127.0.0.1"},
 		SessionName:      "-",
 		TimeDescriptions: []sdp.TimeDescription{{}},
+	}
+	if reason != "" {
+		information := sdp.Information(reason)
+		answer.SessionInformation = &information
 	}
 	// pion refuses an answer without these, for all that nothing will use them.
 	answer.WithValueAttribute("ice-ufrag", "rejected").WithValueAttribute("ice-pwd", "rejectedrejectedrejected").

@@ -111,13 +111,16 @@ func TestRejectedOfferIsUnderstood(t *testing.T) {
 	_, err := v.pc.CreateDataChannel("chat", nil)
 	must(t, err)
 	offer := v.offer(true)
-	answer, err := e.Reject(offer)
+	answer, err := e.Reject(offer, "all slots are taken")
 	must(t, err)
 	must(t, v.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}))
 	if got, want := strings.Count(answer, "\nm="), strings.Count(offer, "\nm="); got != want || strings.Count(answer, " 0 UDP/") != want {
 		t.Fatalf("%d sections of %d, not all at port 0", got, want)
 	}
-	if _, err := e.Reject("v=0"); err == nil {
+	if !strings.Contains(answer, "\r\ni=all slots are taken\r\n") {
+		t.Fatal("the answer does not say why")
+	}
+	if _, err := e.Reject("v=0", ""); err == nil {
 		t.Fatal("what is no offer was rejected with an answer")
 	}
 }

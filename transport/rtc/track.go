@@ -15,6 +15,7 @@ import (
 // headers of its own. The payloads are never modified.
 type track struct {
 	kind  messages.Track
+	sends messages.Codec
 	codec webrtc.RTPCodecParameters
 	out   *outgoing
 
@@ -48,8 +49,8 @@ type binding struct {
 	writer                      webrtc.TrackLocalWriter
 }
 
-func newTrack(kind messages.Track, codec webrtc.RTPCodecParameters, out *outgoing) *track {
-	t := &track{kind: kind, codec: codec, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
+func newTrack(kind messages.Track, sends messages.Codec, codec webrtc.RTPCodecParameters, out *outgoing) *track {
+	t := &track{kind: kind, sends: sends, codec: codec, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
 	if kind == messages.Video {
 		t.history, t.again = &history{}, newResend()
 	}
@@ -58,7 +59,7 @@ func newTrack(kind messages.Track, codec webrtc.RTPCodecParameters, out *outgoin
 
 // Bind implements webrtc.TrackLocal.
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	codec, ok := chooseCodec(t.kind, c.CodecParameters())
+	codec, ok := chooseCodec(t.sends, c.CodecParameters())
 	if !ok {
 		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
 	}

@@ -65,6 +65,9 @@ export class Connection extends EventTarget {
       if (signal.aborted) this.#session.leave(); // the place was given just as we left
     }
     this.#mark("answer");
+    if (!/^m=\S+ [1-9]/m.test(answer)) { // every section rejected: the device says why (RFC 8866 5.4)
+      throw new WhepError(502, answer.match(/^i=(.*?)\r?$/m)?.[1] ?? "The device refused the offer.");
+    }
     this.#session.keepAlive(() => this.#tell("slot"));
     this.#connectTimer = setTimeout(() => this.#lose("no-path"), connectMs);
     try {
