@@ -32,6 +32,8 @@ func (*encoderScript) VideoCodec() messages.Codec { return messages.H264 }
 
 func (e *encoderScript) RequestKeyFrame() bool { e.wished.Store(true); return true }
 
+func (*encoderScript) RequestPicture(int, int) bool { return false }
+
 func (e *encoderScript) RequestBitrate(bps int) bool {
 	e.bps.Store(int64(bps))
 	e.asked.Add(1)

@@ -38,6 +38,7 @@ type Exec struct {
 	mu       sync.Mutex // guards the rest, which Run and those who wish share
 	commands *os.File   // stdin of a program that takes commands; nil: none does now
 	bitrate  int
+	picture  string // the command; empty: none was asked for
 }
 
 // commandWithin is how long a program may leave a command unread while the pipe is full.
@@ -80,6 +81,14 @@ func (x *Exec) RequestBitrate(bps int) bool {
 	return x.command(fmt.Sprintf("bitrate %d", bps))
 }
 
+// RequestPicture implements Source. It holds for the runs to come as well.
+func (x *Exec) RequestPicture(size, rate int) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.picture = fmt.Sprintf("picture %d %d", size, rate)
+	return x.command(x.picture)
+}
+
 // command writes a line. A program that does not read is given none any more: half a line may be in
 // the pipe.
 func (x *Exec) command(line string) bool {
@@ -104,6 +113,9 @@ func (x *Exec) talk(stdin *os.File) {
 	x.commands = stdin
 	if stdin != nil && x.bitrate != 0 {
 		x.command(fmt.Sprintf("bitrate %d", x.bitrate))
+	}
+	if stdin != nil && x.picture != "" {
+		x.command(x.picture)
 	}
 }
 

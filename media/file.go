@@ -61,6 +61,9 @@ func (f *File) RequestKeyFrame() bool { return false }
 // RequestBitrate implements Source: likewise.
 func (f *File) RequestBitrate(int) bool { return false }
 
+// RequestPicture implements Source: likewise.
+func (f *File) RequestPicture(int, int) bool { return false }
+
 // Run implements Source. Pictures are due at the run's start plus their number times the rate. When emit
 // blocked for longer than sampleLateMax, the rest of the file is late by that from there on.
 func (f *File) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {

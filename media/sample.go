@@ -94,6 +94,9 @@ func (s *Sample) RequestKeyFrame() bool { return false }
 // RequestBitrate implements Source: the loop is what it is.
 func (s *Sample) RequestBitrate(int) bool { return false }
 
+// RequestPicture implements Source: likewise.
+func (s *Sample) RequestPicture(int, int) bool { return false }
+
 // Skipped returns how many units were left out because emit was too slow.
 func (s *Sample) Skipped() uint64 { return s.skipped.Load() }
 

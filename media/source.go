@@ -23,6 +23,10 @@ type Source interface {
 	// makes when nobody asks; false when it cannot change.
 	RequestBitrate(bps int) bool
 
+	// RequestPicture asks for a picture whose width and height are divided by size, and as many pictures
+	// per second divided by rate, from now on; false when it cannot change.
+	RequestPicture(size, rate int) bool
+
 	// VideoCodec is the codec of its video; "" when that shows only once it runs.
 	VideoCodec() messages.Codec
 

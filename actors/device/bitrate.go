@@ -1,6 +1,9 @@
 package device
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,10 +23,34 @@ import (
 //
 // The encoder owns it. A viewer that leaves is forgotten when its estimates stop.
 type bitrate struct {
+	limits    BitrateLimits
+	steps     steps
 	estimates map[string]estimate // by client id
 	ceilings  map[string]*messages.BitrateCeiling
 	asked     int // bit/s of video, 0: nothing
 	askedAt   time.Time
+}
+
+// BitrateLimits are the owner's bounds of what the source is asked for; the zero value has the defaults.
+type BitrateLimits struct {
+	Min         int // bit/s of a full picture; below it pictures become fewer and smaller (steps.go); default 150000
+	Max         int // bit/s; 0: what the source makes by itself
+	SlewPercent int // how much more a second; default 25. Less is asked for at once
+}
+
+func (l BitrateLimits) withDefaults() BitrateLimits {
+	l.Min, l.SlewPercent = cmp.Or(l.Min, bitrateFloorBps), cmp.Or(l.SlewPercent, bitrateSlewPercent)
+	return l
+}
+
+func (l BitrateLimits) check() error {
+	switch {
+	case l.Min < 0 || l.Max < 0 || l.SlewPercent < 0:
+		return errors.New("a bound of the bitrate is negative")
+	case l.Max != 0 && l.Max < l.Min:
+		return fmt.Errorf("the ceiling of the bitrate, %d bit/s, is below its floor, %d", l.Max, l.Min)
+	}
+	return nil
 }
 
 type estimate struct {
@@ -35,14 +62,16 @@ const (
 	estimateFreshMax = 3 * time.Second
 	bitrateFloorBps  = 150_000
 	bitrateUpEvery   = time.Second
-	bitrateUpMax     = 1.25 // times what was asked before
+
+	bitrateSlewPercent = 25
+
 	bitrateStepLeast = 0.05 // share; smaller changes are not worth an encoder's while
 	overheadShare    = 0.08 // of RTP, SRTP, UDP and IP headers, and of packets sent once more
 	soundBps         = 80_000
 )
 
-func newBitrate() *bitrate {
-	return &bitrate{estimates: map[string]estimate{}, ceilings: map[string]*messages.BitrateCeiling{}}
+func newBitrate(limits BitrateLimits) *bitrate {
+	return &bitrate{limits: limits, estimates: map[string]estimate{}, ceilings: map[string]*messages.BitrateCeiling{}}
 }
 
 // heard takes in an estimate and returns what to ask of the source now, if anything.
@@ -56,6 +85,7 @@ func (b *bitrate) heard(msg *messages.ViewerEstimate, now time.Time) (bps int, a
 			delete(b.estimates, id)
 		}
 	}
+	b.steps.heard(b.carried(), b.limits.Min, now)
 	return b.ask(b.wanted(), now)
 }
 
@@ -79,19 +109,28 @@ func (b *bitrate) capped(msg *messages.BitrateCeiling, now time.Time) (bps int, 
 	return wanted, true
 }
 
-// wanted is the lower of what the viewers that count can take and what they ask for, 0 when nothing
-// limits them.
+// wanted is the lower of what the viewers that count can take, what they ask for and the owner's ceiling,
+// no less than the floor; 0 when nothing limits it.
 func (b *bitrate) wanted() int {
 	wanted := b.carried()
-	for _, c := range b.ceilings {
-		if bps := max(c.Bps, bitrateFloorBps); wanted == 0 || bps < wanted {
+	lower := func(bps int) {
+		if wanted == 0 || bps < wanted {
 			wanted = bps
 		}
 	}
-	return wanted
+	for _, c := range b.ceilings {
+		lower(c.Bps)
+	}
+	if b.limits.Max != 0 {
+		lower(b.limits.Max)
+	}
+	if wanted == 0 {
+		return 0
+	}
+	return max(wanted, b.steps.floor(b.limits.Min))
 }
 
-// carried is what the paths of the viewers that count can take, 0 when nothing limits them.
+// carried is the video that the paths of the viewers that count can take, 0 when nothing limits them.
 func (b *bitrate) carried() int {
 	var all, limited []int
 	for _, e := range b.estimates {
@@ -106,7 +145,7 @@ func (b *bitrate) carried() int {
 	if len(limited) == 0 {
 		return 0
 	}
-	return max(int(float64(slices.Min(limited))*(1-overheadShare))-soundBps, bitrateFloorBps)
+	return max(int(float64(slices.Min(limited))*(1-overheadShare))-soundBps, 1)
 }
 
 // ask turns what is wanted into a step.
@@ -117,7 +156,7 @@ func (b *bitrate) ask(wanted int, now time.Time) (bps int, ask bool) {
 	case up && now.Sub(b.askedAt) < bitrateUpEvery:
 		return 0, false
 	case up && wanted != 0:
-		wanted = min(wanted, int(float64(b.asked)*bitrateUpMax))
+		wanted = min(wanted, b.asked+b.asked*b.limits.SlewPercent/100)
 	}
 	if b.asked != 0 && wanted != 0 && abs(wanted-b.asked) < int(float64(b.asked)*bitrateStepLeast) {
 		return 0, false

@@ -26,7 +26,7 @@ func TestWeakViewerDoesNotDecideForAll(t *testing.T) {
 		{"floor", []int{100_000}, bitrateFloorBps},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b, now := newBitrate(), time.Unix(1_700_000_000, 0)
+			b, now := newBitrate(BitrateLimits{}.withDefaults()), time.Unix(1_700_000_000, 0)
 			for i, bps := range c.carries {
 				msg := &messages.ViewerEstimate{ClientID: fmt.Sprint(i), Epoch: uint64(i), Bps: max(bps, -bps), Limited: bps > 0}
 				b.estimates[msg.ClientID] = estimate{*msg, now}
@@ -39,7 +39,7 @@ func TestWeakViewerDoesNotDecideForAll(t *testing.T) {
 }
 
 func TestBitrateFallsAtOnceAndRisesSlowly(t *testing.T) {
-	b, now := newBitrate(), time.Unix(1_700_000_000, 0)
+	b, now := newBitrate(BitrateLimits{}.withDefaults()), time.Unix(1_700_000_000, 0)
 	hear := func(bps int) (int, bool) {
 		now = now.Add(200 * time.Millisecond)
 		return b.heard(&messages.ViewerEstimate{ClientID: "v", Epoch: 1, Bps: bps, Limited: true}, now)
@@ -57,7 +57,7 @@ func TestBitrateFallsAtOnceAndRisesSlowly(t *testing.T) {
 	steps, last := 0, b.asked
 	for range 100 {
 		if bps, ask := hear(4_000_000); ask {
-			if bps > int(float64(last)*bitrateUpMax) {
+			if bps > last+last*bitrateSlewPercent/100 {
 				t.Fatalf("rose from %d to %d", last, bps)
 			}
 			steps, last = steps+1, bps
@@ -74,7 +74,7 @@ func TestBitrateFallsAtOnceAndRisesSlowly(t *testing.T) {
 
 // The lowest ceiling holds at once, for as long as who asked for it is here, and never above what the paths carry.
 func TestBitrateKeepsBelowCeilings(t *testing.T) {
-	b, now := newBitrate(), time.Unix(1_700_000_000, 0)
+	b, now := newBitrate(BitrateLimits{}.withDefaults()), time.Unix(1_700_000_000, 0)
 	for i, c := range []struct {
 		client   string
 		epoch    uint64

@@ -137,10 +137,11 @@ func (f *fakeService) serve(conn net.Conn) {
 // slowSource makes one key frame a second.
 type slowSource struct{}
 
-func (slowSource) Name() string               { return "slow" }
-func (slowSource) VideoCodec() messages.Codec { return messages.H264 }
-func (slowSource) RequestKeyFrame() bool      { return false }
-func (slowSource) RequestBitrate(int) bool    { return false }
+func (slowSource) Name() string                 { return "slow" }
+func (slowSource) VideoCodec() messages.Codec   { return messages.H264 }
+func (slowSource) RequestKeyFrame() bool        { return false }
+func (slowSource) RequestBitrate(int) bool      { return false }
+func (slowSource) RequestPicture(int, int) bool { return false }
 func (slowSource) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -74,6 +74,7 @@ type Config struct {
 	Source         media.Source // required
 	SourceOnDemand bool         // let the source run while somebody watches, instead of always
 	ViewersMax     int          // default 10
+	Bitrate        BitrateLimits
 
 	StorageChannel string        // the channel whose media storage is to be fed; the same as Channel: no viewers; empty: none
 	StorageLife    time.Duration // of a storage peer, until the next one takes over; default 55 min
@@ -105,6 +106,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("device: channel, region, credentials and source are required")
 	}
 	if err := c.Grants.check(c.Commands); err != nil {
+		return c, fmt.Errorf("device: %w", err)
+	}
+	if err := c.Bitrate.withDefaults().check(); err != nil {
 		return c, fmt.Errorf("device: %w", err)
 	}
 	if c.ClientID == "" {

@@ -58,7 +58,7 @@ const (
 )
 
 func newEncoder(p *parts) *encoder {
-	return &encoder{parts: p, bitrate: newBitrate(), state: resting, stop: func() {}}
+	return &encoder{parts: p, bitrate: newBitrate(p.cfg.Bitrate.withDefaults()), state: resting, stop: func() {}}
 }
 
 // Receive implements actor.Actor.
@@ -144,7 +144,12 @@ func (n *encoder) onKeyFrameWish() {
 }
 
 func (n *encoder) onEstimate(msg *messages.ViewerEstimate) {
-	n.askBitrate(n.bitrate.heard(msg, time.Now()))
+	before := n.bitrate.steps.step
+	bps, ask := n.bitrate.heard(msg, time.Now())
+	if step := n.bitrate.steps.step; step != before {
+		n.askPicture(step)
+	}
+	n.askBitrate(bps, ask)
 }
 
 func (n *encoder) onCeiling(msg *messages.BitrateCeiling) {
@@ -157,6 +162,15 @@ func (n *encoder) askBitrate(bps int, ask bool) {
 	}
 	n.metrics.bitrateAsked.Set(float64(bps))
 	n.sys.Log().Debug("asked the source for a bitrate", zap.Int("bps", bps))
+}
+
+func (n *encoder) askPicture(step int) {
+	p := pictureSteps[step]
+	if !n.cfg.Source.RequestPicture(p.size, p.rate) {
+		return
+	}
+	n.metrics.pictureStep.Set(float64(step))
+	n.sys.Log().Info("asked the source for another picture", zap.Int("size_divided_by", p.size), zap.Int("rate_divided_by", p.rate))
 }
 
 func (n *encoder) onWatched(msg *messages.Watched) {

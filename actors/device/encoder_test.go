@@ -28,7 +28,8 @@ func (s *script) Name() string               { return "script" }
 func (s *script) VideoCodec() messages.Codec { return messages.H264 }
 func (s *script) RequestKeyFrame() bool      { s.wishes++; return true }
 
-func (s *script) RequestBitrate(bps int) bool { s.asked = append(s.asked, bps); return true }
+func (s *script) RequestPicture(int, int) bool { return true }
+func (s *script) RequestBitrate(bps int) bool  { s.asked = append(s.asked, bps); return true }
 func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
 	s.starts.Add(1)
 	s.alive.Add(1)

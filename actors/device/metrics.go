@@ -46,6 +46,7 @@ type metrics struct {
 	storageJoins     *prometheus.CounterVec
 	storageRejoins   prometheus.Counter
 	storageFailures  prometheus.Counter
+	pictureStep      prometheus.Gauge
 }
 
 func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
@@ -98,7 +99,10 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
 		}),
 	}
-	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
+	m.pictureStep = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "kvs", Name: "picture_step", Help: "0: the full picture; 1: half the pictures per second; 2: half width and height as well.",
+	})
+	m.registry.MustRegister(m.pictureStep, newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {

@@ -108,6 +108,9 @@ func (s *script) RequestKeyFrame() bool { return false }
 // RequestBitrate implements media.Source: likewise.
 func (s *script) RequestBitrate(int) bool { return false }
 
+// RequestPicture implements media.Source: likewise.
+func (s *script) RequestPicture(int, int) bool { return false }
+
 // Run implements media.Source. A sender that falls behind is given everything all the same, without
 // rests: each variant has the same to send.
 func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {

@@ -36,6 +36,9 @@ type config struct {
 	VideoSize    string `flag:"video-size" env:"HELIOGRAPH_VIDEO_SIZE" default:"1280x720" help:"picture of test and cameras"`
 	VideoFPS     int    `flag:"video-fps" env:"HELIOGRAPH_VIDEO_FPS" default:"30" help:"pictures per second of test and cameras"`
 	VideoBitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video of test and cameras at most; viewers' networks may ask for less"`
+	BitrateMin   int    `flag:"bitrate-min" env:"HELIOGRAPH_BITRATE_MIN" default:"150000" help:"bits per second of video that a source of variable bitrate is asked for at least; where networks carry less, it is asked for fewer, then smaller pictures"`
+	BitrateMax   int    `flag:"bitrate-max" env:"HELIOGRAPH_BITRATE_MAX" default:"0" help:"bits per second of video that it is asked for at most; 0: what it makes by itself"`
+	BitrateSlew  int    `flag:"bitrate-slew" env:"HELIOGRAPH_BITRATE_SLEW" default:"25" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
 	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
 	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
 	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
@@ -107,7 +110,8 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
 		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
 		StorageChannel: c.StorageChannel, StorageLife: c.StorageLife,
-		Sink: sink, Grants: c.DataGrants, Commands: c.DataCommands,
+		Bitrate: device.BitrateLimits{Min: c.BitrateMin, Max: c.BitrateMax, SlewPercent: c.BitrateSlew},
+		Sink:    sink, Grants: c.DataGrants, Commands: c.DataCommands,
 		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, ConsentTimeout: c.Consent, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}

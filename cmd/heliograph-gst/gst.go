@@ -47,6 +47,7 @@ type pipeline struct {
 	p       *C.GstElement
 	sinks   []*C.GstElement
 	encoder *C.GstElement // nil: there is none that takes wishes
+	format  *C.GstElement // nil: the picture is what it is
 }
 
 // open parses a pipeline and finds its named elements. With sync units are given out when they are due.
@@ -65,7 +66,7 @@ func open(text string, sync bool) (*pipeline, error) {
 	if p == nil {
 		return nil, fmt.Errorf("parse pipeline: %s", C.GoString(failure))
 	}
-	g := &pipeline{p: p, encoder: byName(p, encoderName)}
+	g := &pipeline{p: p, encoder: byName(p, encoderName), format: byName(p, formatName)}
 	for name, caps := range map[string]string{videoName: videoCaps, audioName: audioCaps} {
 		sink := byName(p, name)
 		switch {
@@ -151,12 +152,12 @@ func (g *pipeline) watch(loop bool) error {
 	}
 }
 
-// set sets a property of the encoder.
-func (g *pipeline) set(property, value string) bool {
+// set sets a property of an element.
+func (g *pipeline) set(element *C.GstElement, property, value string) bool {
 	k, v := C.CString(property), C.CString(value)
 	defer C.free(unsafe.Pointer(k))
 	defer C.free(unsafe.Pointer(v))
-	return C.set_property(g.encoder, k, v) != 0
+	return C.set_property(element, k, v) != 0
 }
 
 func (g *pipeline) forceKey() { C.force_key(g.encoder) }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -179,6 +180,66 @@ func TestWishesAreHeeded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Asked for a smaller picture at half the rate, the encoder goes on with a key frame of it.
+func TestPictureIsMadeSmaller(t *testing.T) {
+	need(t, "x264enc")
+	s := source("test", "--audio", "none", "--video-size", "640x480")
+	var asked, began time.Duration
+	var before string
+	pictures := 0
+	err := play(t, s, func(u *messages.AccessUnit) error {
+		size := ""
+		if u.KeyFrame {
+			size = sizeOf(t, u.Data)
+		}
+		switch {
+		case before == "":
+			before = size
+		case asked == 0:
+			asked = u.PTS
+			if !s.RequestPicture(2, 2) {
+				t.Error("takes no command")
+			}
+		case began == 0 && u.KeyFrame && size != before:
+			if before != "640,480" || size != "320,240" {
+				t.Errorf("the picture went from %s to %s", before, size)
+			}
+			began = u.PTS
+		case began == 0:
+		case u.PTS-began > 3*time.Second:
+			return errEnough
+		default:
+			pictures++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := began - asked; took > 2*time.Second {
+		t.Errorf("the smaller picture came after %v", took)
+	}
+	if pictures < 40 || pictures > 50 {
+		t.Errorf("%d pictures in 3 s, want 45", pictures)
+	}
+}
+
+// sizeOf asks ffprobe.
+func sizeOf(t *testing.T, keyFrame []byte) string {
+	t.Helper()
+	tool, err := exec.LookPath("ffprobe")
+	if err != nil {
+		t.Skip("NOT TESTED: needs ffprobe, package ffmpeg")
+	}
+	cmd := exec.CommandContext(t.Context(), tool, "-v", "error", "-f", "h264", "-show_entries", "stream=width,height", "-of", "csv=p=0", "-")
+	cmd.Stdin = bytes.NewReader(keyFrame)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("ffprobe: %v", err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // A movie is passed through as it is, in a loop; its sound becomes Opus.

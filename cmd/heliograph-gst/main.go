@@ -91,16 +91,20 @@ func (o *oneAtATime) Write(p []byte) (int, error) {
 }
 
 // bitrateFloorBps is the least that a picture is encoded with.
-const bitrateFloorBps = 100_000
+const bitrateFloorBps = 20_000
 
 // obey carries out the commands of the source format until stdin ends: then the device is gone.
 func (g *pipeline) obey(r io.Reader, c config, encoder preset) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
+		command, value, _ := strings.Cut(lines.Text(), " ")
+		if command == "picture" {
+			g.changePicture(value, c)
+			continue
+		}
 		if g.encoder == nil {
 			continue
 		}
-		command, value, _ := strings.Cut(lines.Text(), " ")
 		switch command {
 		case "key":
 			g.forceKey()
@@ -112,8 +116,23 @@ func (g *pipeline) obey(r io.Reader, c config, encoder preset) error {
 			if bps == 0 || bps > c.Bitrate {
 				bps = c.Bitrate
 			}
-			g.set(encoder.bitrate(max(bps, bitrateFloorBps)))
+			property, value := encoder.bitrate(max(bps, bitrateFloorBps))
+			g.set(g.encoder, property, value)
 		}
 	}
 	return lines.Err()
+}
+
+// changePicture divides size and rate of the picture that is encoded; the encoder begins anew with it.
+func (g *pipeline) changePicture(value string, c config) {
+	var size, rate int
+	if _, err := fmt.Sscanf(value, "%d %d", &size, &rate); err != nil || size < 1 || rate < 1 || g.format == nil {
+		return
+	}
+	width, height, err := c.size()
+	if err != nil {
+		return
+	}
+	even := func(n int) int { return max(64, n/size/2*2) }
+	g.set(g.format, "caps", pictureCaps(even(width), even(height), max(1, c.FPS/rate)))
 }

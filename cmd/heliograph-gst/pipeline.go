@@ -16,6 +16,7 @@ const (
 	videoName   = "video"   // appsink of H.264 or H.265
 	audioName   = "audio"   // appsink of Opus
 	encoderName = "encoder" // takes bitrates and asks for key frames
+	formatName  = "format"  // capsfilter of what is encoded
 	clockName   = "clock"   // the clock strip is drawn on what leaves it
 )
 
@@ -80,7 +81,7 @@ func (c config) camera(source, microphone string, clock bool) (plan, error) {
 	if source == "v4l2src" || strings.HasPrefix(source, "v4l2src ") {
 		text += " ! decodebin" // many give JPEG at higher rates
 	}
-	text += fmt.Sprintf(" ! videoconvert ! videoscale ! videorate ! video/x-raw,format=I420,width=%d,height=%d,framerate=%d/1", width, height, c.FPS)
+	text += " ! videoconvert ! videoscale ! videorate ! capsfilter name=" + formatName + " caps=" + pictureCaps(width, height, c.FPS)
 	if clock {
 		if hasElement("clockoverlay") { // Debian's gstreamer1.0-x; the strip is there without it
 			text += ` ! clockoverlay time-format="%F %T" font-desc="Sans 32" halignment=center`
@@ -95,6 +96,10 @@ func (c config) camera(source, microphone string, clock bool) (plan, error) {
 		text += " audiotestsrc is-live=true wave=silence" + opus
 	}
 	return plan{text: text, preset: encoder}, nil
+}
+
+func pictureCaps(width, height, fps int) string {
+	return fmt.Sprintf("video/x-raw,format=I420,width=%d,height=%d,framerate=%d/1", width, height, fps)
 }
 
 const (
