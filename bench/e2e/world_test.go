@@ -77,6 +77,11 @@ func newDevice(t *testing.T, s *service.Service) *device.Device {
 	if err != nil {
 		t.Fatalf("open sample: %v", err)
 	}
+	return newDeviceWith(t, s, source)
+}
+
+func newDeviceWith(t *testing.T, s *service.Service, source media.Source) *device.Device {
+	t.Helper()
 	d, err := device.Start(device.Config{
 		Channel: channel, Region: s.Region, ControlPlane: s.PublicURL, RootCAs: s.CA,
 		Credentials: aws.Static(s.Credentials.AccessKeyID, s.Credentials.SecretAccessKey, s.Credentials.SessionToken),
