@@ -56,6 +56,9 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help}, labels)
 	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: name, Help: help})
+	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -65,13 +68,11 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "kvs", Name: "session_state", Help: "1 for the state the signaling session is in.",
 		}, []string{"state"}),
-		viewers:        prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: "viewers", Help: "Viewers that have a slot."}),
-		viewersRefused: counter("viewers_refused_total", "Offers refused because all slots were taken."),
-		reconnects:     counter("session_reconnects_total", "Times the signaling session was lost."),
-		replaced:       counter("session_replaced_total", "Signaling sockets replaced before the old one was given up."),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: "kvs", Name: "session_failures_total", Help: "Failures of the signaling session by what they mean.",
-		}, []string{"class"}),
+		viewers:          gauge("viewers", "Viewers that have a slot."),
+		viewersRefused:   counter("viewers_refused_total", "Offers refused because all slots were taken."),
+		reconnects:       counter("session_reconnects_total", "Times the signaling session was lost."),
+		replaced:         counter("session_replaced_total", "Signaling sockets replaced before the old one was given up."),
+		failures:         counters("session_failures_total", "Failures of the signaling session by what they mean.", "class"),
 		messagesBad:      counter("signaling_messages_bad_total", "Signaling messages that could not be understood."),
 		refusedByService: counter("signaling_messages_refused_total", "Messages that the service refused for good."),
 		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
@@ -95,16 +96,12 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		storageJoins:     counters("storage_joins_total", "Joins of the storage session by what they brought.", "outcome"),
 		storageRejoins:   counter("storage_rejoins_total", "Times a storage peer took over from one that delivered."),
 		storageFailures:  counter("storage_failures_total", "Storage peers that ended, and joins that were given up."),
-		bitrateAsked: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "kvs", Name: "bitrate_asked_bps", Help: "Bits per second of video that the source was asked for; 0: its own rate.",
-		}),
+		bitrateAsked:     gauge("bitrate_asked_bps", "Bits per second of video that the source was asked for; 0: its own rate."),
+		pictureStep:      gauge("picture_step", "0: the full picture; 1: half the pictures per second; 2: half width and height as well."),
 	}
-	m.pictureStep = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "kvs", Name: "picture_step", Help: "0: the full picture; 1: half the pictures per second; 2: half width and height as well.",
-	})
-	m.registry.MustRegister(m.pictureStep, newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
+	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
 		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
-		m.keyFramesAsked, m.bitrateAsked, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.keyFramesAsked, m.bitrateAsked, m.pictureStep, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)
 	}
