@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
@@ -16,24 +17,36 @@ type camera struct {
 	mu    sync.Mutex
 	lines []*line
 	frame uint32
+	began time.Time
 }
 
 // line is one peer, with RTP numbers of its own.
 type line struct {
+	pc       *webrtc.PeerConnection
 	tracks   [2]*webrtc.TrackLocalStaticRTP
+	ssrcs    [2]uint32
 	sequence uint16
 	base     uint32
+}
+
+// report says when a frame was captured, whatever the time is at which it gets away.
+func (l *line) report(frame uint32, captured time.Time) {
+	ntp := uint64(captured.Unix()+2208988800)<<32 | uint64(captured.Nanosecond())<<32/uint64(time.Second)
+	for track, timestamp := range [2]uint32{l.base + frame*900, l.base + frame*480} {
+		_ = l.pc.WriteRTCP([]rtcp.Packet{&rtcp.SenderReport{SSRC: l.ssrcs[track], NTPTime: ntp, RTPTime: timestamp}})
+	}
 }
 
 const (
 	cameraEvery = 10 * time.Millisecond
 	cameraGroup = 10
+	reportEvery = 20 // frames
 )
 
 func (c *camera) feeds(p *party, base uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines = append(c.lines, &line{tracks: p.tracks, sequence: uint16(base), base: base})
+	c.lines = append(c.lines, &line{pc: p.pc, tracks: p.tracks, ssrcs: p.ssrcs, sequence: uint16(base), base: base})
 }
 
 // leaves ends the oldest line.
@@ -44,6 +57,7 @@ func (c *camera) leaves() {
 }
 
 func (c *camera) run(t *testing.T) {
+	c.began = time.Now()
 	done, ended := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() { close(done); <-ended })
 	go func() {
@@ -69,6 +83,9 @@ func (c *camera) send() {
 		kind = 5
 	}
 	for _, l := range c.lines {
+		if c.frame%reportEvery == 0 {
+			l.report(c.frame, c.began.Add(time.Duration(c.frame)*cameraEvery))
+		}
 		for part := range byte(2) {
 			fragment := []byte{0x7c, 0x80>>part | kind} // FU-A: the start, the end
 			payload := append(binary.BigEndian.AppendUint32(fragment, c.frame), part)

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
@@ -84,6 +86,7 @@ type party struct {
 	inbox  chan signaling.Inbound
 	plis   atomic.Int64
 	tracks [2]*webrtc.TrackLocalStaticRTP // of a master
+	ssrcs  [2]uint32                      // likewise
 	taken  chan *rtp.Packet               // by a viewer
 	early  []messages.Candidate
 	kinds  []string // of the service's candidates
@@ -117,7 +120,14 @@ func (p *party) open() {
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	s.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
-	pc, err := webrtc.NewAPI(webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
+	// Of pion's defaults only what asks and answers for lost packets: its sender reports say when a packet
+	// was written, a camera's when it was captured.
+	codecs, interceptors := &webrtc.MediaEngine{}, &interceptor.Registry{}
+	if err := errors.Join(codecs.RegisterDefaultCodecs(), webrtc.ConfigureNack(codecs, interceptors)); err != nil {
+		p.Fatal(err)
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(s), webrtc.WithMediaEngine(codecs), webrtc.WithInterceptorRegistry(interceptors))
+	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -157,7 +167,7 @@ func (p *party) sends() {
 		if err != nil {
 			p.Fatal(err)
 		}
-		p.tracks[i] = track
+		p.tracks[i], p.ssrcs[i] = track, uint32(sender.GetParameters().Encodings[0].SSRC)
 		go func() {
 			for {
 				packets, _, err := sender.ReadRTCP()

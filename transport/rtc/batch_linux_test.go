@@ -14,7 +14,7 @@ import (
 
 // largeFrame has payloads of one size, and a shorter last one.
 func largeFrame(payloads int) *messages.Frame {
-	f := &messages.Frame{Unit: &messages.AccessUnit{Track: messages.Video, KeyFrame: true}}
+	f := &messages.Frame{Unit: &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, KeyFrame: true}}
 	for i := range payloads {
 		payload := bytes.Repeat([]byte{byte(i)}, 1000)
 		payload[0] = 0x41 // a slice, so that the viewer's depacketizer takes it
