@@ -36,6 +36,11 @@ func planChurn(quick bool) churnPlan {
 	return churnPlan{warm: 300, joins: 1000, atOnce: 10, steps: 10}
 }
 
+// consenting makes a device that admits many, and soon gives up those that are gone without a word.
+func consenting() WorldConfig {
+	return WorldConfig{Viewers: churnViewers, Device: func(_ *World, c *device.Config) { c.ConsentTimeout = churnConsent }}
+}
+
 // standing is what there is of everything that a viewer takes.
 type standing struct {
 	goroutines, files, peers, actors int // files: -1 where the system does not tell
@@ -52,7 +57,7 @@ func churnScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*r
 }
 
 func (p churnPlan) run(ctx context.Context, r *report.Report, progress io.Writer) (err error) {
-	w, err := StartWorld(ctx, WorldConfig{Viewers: churnViewers, Device: func(_ *World, c *device.Config) { c.ConsentTimeout = churnConsent }})
+	w, err := StartWorld(ctx, consenting())
 	if err != nil {
 		return err
 	}
@@ -95,7 +100,7 @@ func (w *World) churn(ctx context.Context, first, n, atOnce int) error {
 				if number > n {
 					return nil
 				}
-				if err := w.joinAndLeave(ctx, first+number); err != nil {
+				if err := w.joinAndLeave(ctx, first+number, 0); err != nil {
 					return err
 				}
 			}
@@ -104,7 +109,8 @@ func (w *World) churn(ctx context.Context, first, n, atOnce int) error {
 	return group.Wait()
 }
 
-func (w *World) joinAndLeave(ctx context.Context, number int) error {
+// joinAndLeave lets a viewer in, who watches so long from its first picture on.
+func (w *World) joinAndLeave(ctx context.Context, number int, watch time.Duration) error {
 	cfg := w.Viewer(number, fmt.Sprint("churn-", number))
 	cfg.Data = true
 	cfg.NoServers = true // an allocation without an owner lives on for ten minutes (RFC 8656 3.2)
@@ -118,6 +124,7 @@ func (w *World) joinAndLeave(ctx context.Context, number int) error {
 	group.Go(cfg.ClientID, func() error { return v.Run(ctx) })
 	select {
 	case <-v.Playing():
+		pause(ctx, watch)
 	case <-v.life.Done(): // the error is Run's
 	}
 	if number%2 == 0 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/report"
@@ -17,6 +18,8 @@ type BenchConfig struct {
 	JSON    string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
 	HTML    string `flag:"html" env:"HELIOGRAPH_HTML" default:"" help:"file for the report as one HTML page with drawings"`
 	Profile string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"directory for profiles of what is measured (CPU, heap, mutex, block, goroutine); they slow it down a little"`
+
+	Duration time.Duration `flag:"duration" env:"HELIOGRAPH_DURATION" default:"0" help:"how long it lasts; 0: 5m, and 10s with --quick" group:"Scenario soak"`
 
 	RTTs []string `flag:"rtts" env:"HELIOGRAPH_RTTS" default:"" help:"these round-trip times instead of 0, 20ms, 50ms and 100ms" group:"Scenario setup"`
 
@@ -44,6 +47,7 @@ func scenarios() []scenario {
 		{"mailbox", "ten viewers' candidates at once, by four kinds of queue", mailboxScenario, showMailbox},
 		{"signaling", "the service: delivery, connects, idle sockets, next to two baselines", signalingScenario, showSignaling},
 		{"churn", "viewers that come and go, and what they leave behind", churnScenario, showChurn},
+		{"soak", "viewers that stay while others come and go, and whether anything grows", soakScenario, showSoak},
 	}
 }
 

@@ -95,7 +95,7 @@ func TestScalesAndTicks(t *testing.T) {
 }
 
 func TestEmptyReportHasNoDrawings(t *testing.T) {
-	for _, name := range []string{"setup", "fanout", "latency", "mailbox", "signaling", "other"} {
+	for _, name := range []string{"setup", "fanout", "latency", "mailbox", "signaling", "soak", "other"} {
 		if _, figures := drawings(&report.Report{Scenario: name}); len(figures) > 0 {
 			t.Errorf("%s draws nothing %d times", name, len(figures))
 		}

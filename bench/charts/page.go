@@ -54,6 +54,8 @@ func drawings(r *report.Report) (about string, figures []figure) {
 		return "Ten viewers' candidates at one instant, through ours and what others use.", mailboxFigures(r)
 	case "churn":
 		return "Viewers that come and go, and what they leave behind.", nil
+	case "soak":
+		return "Some viewers stay, others come and go: nothing may grow.", soakFigures(r)
 	case "signaling":
 		return "The service: delivery, connects, memory of idle sockets.", signalingFigures(r)
 	}

@@ -131,7 +131,7 @@ func (p plot) bounds() (x, y scale) {
 	} else {
 		y.low = 0
 		step := niceStep(y.high / 5)
-		y.high = math.Ceil(y.high*1.02/step) * step
+		y.high = max(math.Ceil(y.high*1.02/step), 1) * step // nothing but zeros lies on the axis
 	}
 	return x, y
 }

@@ -49,6 +49,15 @@ func processCosts(c *Cost) error {
 	return nil
 }
 
+// PrivateMemory is this process's resident memory without the pages of files.
+func PrivateMemory() (uint64, error) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("read resident memory: %w", err)
+	}
+	return kilobytes(text, "RssAnon:")
+}
+
 // kilobytes returns in bytes what proc_pid_status(5) tells in kB.
 func kilobytes(status []byte, name string) (uint64, error) {
 	_, rest, _ := bytes.Cut(status, []byte(name))

@@ -6,6 +6,8 @@ import "errors"
 
 func RaiseFiles() error { return nil }
 
-func processCosts(*Cost) error {
-	return errors.New("read costs of a process: only on Linux; run the benchmark there")
-}
+var errOnlyLinux = errors.New("read costs of a process: only on Linux; run the benchmark there")
+
+func processCosts(*Cost) error { return errOnlyLinux }
+
+func PrivateMemory() (uint64, error) { return 0, errOnlyLinux }
