@@ -85,10 +85,11 @@ type Config struct {
 
 	// WatchAddresses calls back with the machine's addresses whenever they change; nil: addresses.Watch.
 	WatchAddresses  func(ctx context.Context, changed func([]netip.Addr) error) error
-	ListenUDP       string // address of the shared UDP socket; default ":0"
-	IncludeLoopback bool   // gather loopback candidates too
-	RelayOnly       bool   // offer relay candidates alone
-	NoSpareRelay    bool   // keep no allocation ready on the TURN server for the next viewer
+	ListenUDP       string   // address of the shared UDP socket; default ":0"
+	Interfaces      []string // patterns of the network interfaces that viewers are offered (rtc.InterfaceFilter); nil: all
+	IncludeLoopback bool     // gather loopback candidates too
+	RelayOnly       bool     // offer relay candidates alone
+	NoSpareRelay    bool     // keep no allocation ready on the TURN server for the next viewer
 	NoDataChannel   bool
 	ConsentTimeout  time.Duration // without a sign of life for so long, a viewer is gone; default 25 s
 	NoTWCC          bool
@@ -173,7 +174,7 @@ func Start(cfg Config) (*Device, error) {
 		return nil, err
 	}
 	engine, err := rtc.NewEngine(rtc.EngineConfig{
-		ListenUDP: cfg.ListenUDP, IncludeLoopback: cfg.IncludeLoopback,
+		ListenUDP: cfg.ListenUDP, Interfaces: cfg.Interfaces, IncludeLoopback: cfg.IncludeLoopback,
 		RootCAs: cfg.RootCAs, ConnectTo: cfg.ConnectTo, ConsentTimeout: cfg.ConsentTimeout,
 		TWCC: !cfg.NoTWCC, DataChannel: !cfg.NoDataChannel, Log: cfg.Log.Named("rtc"),
 	})

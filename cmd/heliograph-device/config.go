@@ -47,6 +47,7 @@ type config struct {
 	StorageLife    time.Duration `flag:"storage-life" env:"HELIOGRAPH_STORAGE_LIFE" default:"55m" help:"when to join the storage session anew, without a gap; AWS ends it after an hour"`
 
 	ListenUDP   string        `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
+	Interfaces  []string      `flag:"interface" env:"HELIOGRAPH_INTERFACE" default:"" help:"network interfaces whose addresses viewers are offered: names and patterns such as eth0,wlan*, or !docker* for all but those; empty: all. It counts where --listen-udp names no host"`
 	Loopback    bool          `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
 	RelayOnly   bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
 	SpareRelay  bool          `flag:"spare-relay" env:"HELIOGRAPH_SPARE_RELAY" default:"true" help:"keep an allocation on the TURN server ready for the next viewer"`
@@ -112,7 +113,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		StorageChannel: c.StorageChannel, StorageLife: c.StorageLife,
 		Bitrate: device.BitrateLimits{Min: c.BitrateMin, Max: c.BitrateMax, SlewPercent: c.BitrateSlew},
 		Sink:    sink, Grants: c.DataGrants, Commands: c.DataCommands,
-		ListenUDP: c.ListenUDP, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
+		ListenUDP: c.ListenUDP, Interfaces: c.Interfaces, IncludeLoopback: c.Loopback || aws.OnLoopback(c.Endpoint), RelayOnly: c.RelayOnly, NoSpareRelay: !c.SpareRelay,
 		NoDataChannel: !c.DataChannel, NoTWCC: !c.TWCC, ConsentTimeout: c.Consent, NoPacing: !c.Pacing, AdminListen: c.Admin, Log: log,
 	}
 	if c.PrintMetrics {

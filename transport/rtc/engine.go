@@ -19,10 +19,11 @@ import (
 
 // EngineConfig configures an Engine; the zero value serves a device on the open network.
 type EngineConfig struct {
-	IncludeLoopback bool   // gather candidates on 127.0.0.1 and ::1 as well
-	ListenUDP       string // shared UDP sockets for host candidates, host:port; default ":0"
-	TWCC            bool   // number outgoing packets for transport-wide congestion control
-	DataChannel     bool   // accept data channels; otherwise each is closed when it opens
+	IncludeLoopback bool            // gather candidates on 127.0.0.1 and ::1 as well
+	ListenUDP       string          // shared UDP sockets for host candidates, host:port; default ":0"
+	Interfaces      InterfaceFilter // where sockets are opened, unless ListenUDP names an address; none: everywhere
+	TWCC            bool            // number outgoing packets for transport-wide congestion control
+	DataChannel     bool            // accept data channels; otherwise each is closed when it opens
 
 	RootCAs   *x509.CertPool                       // trusted by TURN over TLS; nil: the system's
 	ConnectTo func(network, address string) string // where STUN and TURN servers are, as curl's --connect-to; nil: where they say
@@ -72,6 +73,9 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
+	if err := cfg.Interfaces.Check(); err != nil {
+		return nil, err
+	}
 
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -85,7 +89,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	if err := e.register(); err != nil {
 		return nil, fmt.Errorf("register codecs: %w", err)
 	}
-	if e.sockets, err = openSockets(cfg.ListenUDP, cfg.IncludeLoopback, e.out, cfg.Log); err != nil {
+	if e.sockets, err = openSockets(cfg, e.out); err != nil {
 		return nil, fmt.Errorf("open ICE sockets: %w", err)
 	}
 	if err := e.configure(); err != nil {

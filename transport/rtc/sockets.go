@@ -33,6 +33,8 @@ type sockets struct {
 	log      *zap.Logger
 
 	mu     sync.Mutex
+	filter InterfaceFilter
+	latest time.Time // refresh
 	open   map[netip.Addr]*socket
 	closed bool
 }
@@ -40,10 +42,12 @@ type sockets struct {
 type socket struct {
 	*ice.UDPMuxDefault
 	conn *askingConn
-	seen time.Time // when the machine last had the address
+	seen time.Time // when the address was last for new viewers
+	had  time.Time // when the machine last had it
 }
 
-func openSockets(listen string, loopback bool, out *sending, log *zap.Logger) (*sockets, error) {
+func openSockets(cfg EngineConfig, out *sending) (*sockets, error) {
+	listen := cfg.ListenUDP
 	if listen == "" {
 		listen = ":0"
 	}
@@ -62,8 +66,8 @@ func openSockets(listen string, loopback bool, out *sending, log *zap.Logger) (*
 		}
 	}
 	s := &sockets{
-		bind: netip.AddrPortFrom(addr.Unmap(), uint16(number)), loopback: loopback, out: out, log: log,
-		open: map[netip.Addr]*socket{},
+		bind: netip.AddrPortFrom(addr.Unmap(), uint16(number)), loopback: cfg.IncludeLoopback, out: out, log: cfg.Log,
+		filter: cfg.Interfaces, open: map[netip.Addr]*socket{},
 	}
 	return s, s.refresh(time.Now())
 }
@@ -72,18 +76,24 @@ func openSockets(listen string, loopback bool, out *sending, log *zap.Logger) (*
 // fails only when an address was asked for by name, because a device without any network address
 // yet will get one.
 func (s *sockets) refresh(now time.Time) error {
-	addresses, err := s.addresses()
-	if err != nil {
-		return fmt.Errorf("list network addresses: %w", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return net.ErrClosed
 	}
+	addresses, excluded, err := s.addresses()
+	if err != nil {
+		return fmt.Errorf("list network addresses: %w", err)
+	}
+	s.latest = now
+	for _, addr := range excluded { // by a filter that may be newer than its viewers
+		if known, ok := s.open[addr]; ok {
+			known.had = now
+		}
+	}
 	for _, addr := range addresses {
 		if known, ok := s.open[addr]; ok {
-			known.seen = now
+			known.seen, known.had = now, now
 			continue
 		}
 		conn, err := listenUDP(netip.AddrPortFrom(addr, s.bind.Port()), s.out)
@@ -97,10 +107,10 @@ func (s *sockets) refresh(now time.Time) error {
 		}
 		asking := &askingConn{udpSocket: conn}
 		mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: asking, Logger: stackLog{s.log}.NewLogger("mux")})
-		s.open[addr] = &socket{UDPMuxDefault: mux, conn: asking, seen: now}
+		s.open[addr] = &socket{UDPMuxDefault: mux, conn: asking, seen: now, had: now}
 	}
 	for addr, known := range s.open {
-		if now.Sub(known.seen) > addressGoneMax {
+		if now.Sub(known.had) > addressGoneMax {
 			_ = known.Close()
 			delete(s.open, addr)
 		}
@@ -108,17 +118,16 @@ func (s *sockets) refresh(now time.Time) error {
 	return nil
 }
 
-// addresses lists the local addresses to listen on. Link-local IPv6 addresses are left out: they
-// need a zone, which a candidate cannot carry.
-func (s *sockets) addresses() ([]netip.Addr, error) {
+// addresses lists the local addresses to listen on, and those that the filter excludes. Link-local IPv6
+// addresses are left out: they need a zone, which a candidate cannot carry.
+func (s *sockets) addresses() (found, excluded []netip.Addr, err error) {
 	if !s.bind.Addr().IsUnspecified() {
-		return []netip.Addr{s.bind.Addr()}, nil
+		return []netip.Addr{s.bind.Addr()}, nil, nil
 	}
 	interfaces, err := net.Interfaces()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var found []netip.Addr
 	for _, i := range interfaces {
 		if i.Flags&net.FlagUp == 0 || (i.Flags&net.FlagLoopback != 0 && !s.loopback) {
 			continue
@@ -133,25 +142,23 @@ func (s *sockets) addresses() ([]netip.Addr, error) {
 			if err != nil || addr.IsLinkLocalUnicast() && addr.Is6() || s.bind.Addr().Is4() && !addr.Is4() {
 				continue
 			}
-			found = append(found, addr)
+			if s.filter.takes(i.Name) {
+				found = append(found, addr)
+			} else {
+				excluded = append(excluded, addr)
+			}
 		}
 	}
-	return found, nil
+	return found, excluded, nil
 }
 
 // current returns the sockets whose address the machine had at the last refresh.
 func (s *sockets) current() []*socket {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var latest time.Time
-	for _, known := range s.open {
-		if known.seen.After(latest) {
-			latest = known.seen
-		}
-	}
 	var now []*socket
 	for _, known := range s.open {
-		if known.seen.Equal(latest) {
+		if known.seen.Equal(s.latest) {
 			now = append(now, known)
 		}
 	}
