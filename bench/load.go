@@ -44,6 +44,7 @@ type LoadConfig struct {
 	CAFile    string `flag:"ca-file" env:"AWS_KVS_CACERT_PATH,AWS_CA_CERT_PATH" default:"" help:"PEM file of the roots to trust; empty: the system's"`
 
 	RelayOnly bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"viewers connect through TURN alone" group:"Viewers"`
+	RelayWait time.Duration `flag:"relay-wait" env:"HELIOGRAPH_RELAY_WAIT" default:"50ms" help:"how long viewers wait for a direct path before they take one through TURN"`
 	SendAudio bool          `flag:"send-audio" env:"HELIOGRAPH_SEND_AUDIO" default:"false" help:"viewers talk back: the sample's Opus"`
 	RTT       time.Duration `flag:"rtt" env:"HELIOGRAPH_RTT" default:"0s" help:"round trip that the viewers' network adds" group:"Network"`
 	Loss      float64       `flag:"loss" env:"HELIOGRAPH_LOSS" default:"0" help:"share of packets that it loses in each direction, 0 to 1"`
@@ -165,7 +166,7 @@ func (c LoadConfig) viewers(common ViewerConfig) ([]*Viewer, error) {
 		}
 		common.Audio = packets
 	}
-	common.RelayOnly = c.RelayOnly
+	common.RelayOnly, common.RelayWait = c.RelayOnly, c.RelayWait
 	var run [4]byte
 	_, _ = rand.Read(run[:]) // never fails
 	viewers := make([]*Viewer, c.Viewers)

@@ -53,12 +53,13 @@ type ViewerConfig struct {
 
 	NoServers    bool // use neither STUN nor TURN
 	RelayOnly    bool
-	RelayURL     string   // the TURN server to use; empty: the first one over UDP
-	Loopback     bool     // gather loopback candidates too
-	LoopbackOnly bool     // gather no others
-	H265         bool     // offer H.265 too
-	Data         bool     // open a data channel and send a ping every second
-	Audio        [][]byte // Opus packets of 20 ms to send, over and over; nil: none
+	RelayWait    time.Duration // for a direct path, before a relayed one is taken; 0: 50 ms
+	RelayURL     string        // the TURN server to use; empty: the first one over UDP
+	Loopback     bool          // gather loopback candidates too
+	LoopbackOnly bool          // gather no others
+	H265         bool          // offer H.265 too
+	Data         bool          // open a data channel and send a ping every second
+	Audio        [][]byte      // Opus packets of 20 ms to send, over and over; nil: none
 	Network      impair.Profile
 
 	Hold       func(ctx context.Context) // is called when the viewer has joined; the offer waits for it. nil: it does not

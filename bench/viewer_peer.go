@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ const (
 	absCaptureTimeURI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 	opusFrame         = 20 * time.Millisecond
 	packetBytesMax    = 2048
-	relayWait         = 50 * time.Millisecond
+	relayWaitDefault  = 50 * time.Millisecond
 	videoClockHz      = 90_000
 	replayWindow      = 1024 // packets, as in libwebrtc: one that is sent once more is an old one
 )
@@ -93,7 +94,7 @@ func (v *Viewer) engine() (*webrtc.API, error) {
 	s.SetHostAcceptanceMinWait(0)
 	s.SetSrflxAcceptanceMinWait(0)
 	s.SetPrflxAcceptanceMinWait(0)
-	s.SetRelayAcceptanceMinWait(relayWait)
+	s.SetRelayAcceptanceMinWait(cmp.Or(v.cfg.RelayWait, relayWaitDefault))
 	if v.cfg.RelayOnly {
 		s.SetRelayAcceptanceMinWait(0)
 	}
