@@ -36,3 +36,18 @@ func Delimiter(codec messages.Codec, nal []byte) bool {
 	}
 	return nal[0]&nalTypeMask == nalAUD
 }
+
+// KeyFrame tells whether decoding can begin with an access unit: it holds all parameter sets and a picture
+// that needs no other.
+func KeyFrame(codec messages.Codec, au []byte) bool {
+	if codec != messages.H265 {
+		return H264KeyFrame(au)
+	}
+	var sets ParameterSets
+	key := false
+	for nal := range SplitAnnexB(au) {
+		key = key || kindOf(codec, nal) == nalFirstKeySlice
+		sets.Add(codec, nal)
+	}
+	return key && sets.Complete(codec)
+}
