@@ -14,9 +14,10 @@ type JoinStorageWanted struct {
 //
 // Path: registry -> service -> ingest
 type StorageJoin struct {
-	Channel   ChannelInfo
-	StreamARN string
-	ClientID  string // empty: the master
+	Channel        ChannelInfo
+	StreamARN      string
+	RetentionHours int    // of the stream
+	ClientID       string // empty: the master
 }
 
 // StorageJoined is the answer to StorageJoin: an offer is on its way to the participant's websocket.

@@ -30,6 +30,7 @@ type ingest struct {
 	*world
 	channel messages.ChannelInfo
 	stream  string // ARN
+	keeps   int    // hours
 	joins   uint64 // received from the service
 
 	state  func(actor.Context)
@@ -43,6 +44,9 @@ type ingest struct {
 	former *participant            // the master's peer before, which ends soon; nil: none
 	wished time.Time               // when the master was last asked for a key frame
 	fed    [2]rtc.TrackCount       // as counted last
+
+	recording *recording   // nil: nothing is kept
+	recorder  *actors.Edge // the recording's
 }
 
 // Messages of its edges and timers.
@@ -60,18 +64,19 @@ type (
 	}
 	ingestTick struct{}
 	formerDue  struct{ who *participant }
+	recordDue  struct{}
 )
 
 func ingestName(id string) string { return "ingest-" + id }
 
 func ingestSpec(w *world, msg *messages.StorageJoin) actors.Spec {
 	return actors.Spec{Name: ingestName(msg.Channel.ID), Kind: "ingest", Lanes: actors.Lanes{Control: 256}, New: func() actor.Actor {
-		return newIngest(w, msg.Channel, msg.StreamARN)
+		return newIngest(w, msg)
 	}}
 }
 
-func newIngest(w *world, channel messages.ChannelInfo, stream string) *ingest {
-	i := &ingest{world: w, channel: channel, stream: stream, parts: map[string]*participant{}}
+func newIngest(w *world, msg *messages.StorageJoin) *ingest {
+	i := &ingest{world: w, channel: msg.Channel, stream: msg.StreamARN, keeps: msg.RetentionHours, parts: map[string]*participant{}}
 	i.state = i.opening
 	return i
 }
@@ -184,6 +189,8 @@ func (i *ingest) serving(ctx actor.Context) {
 		i.onTick(ctx)
 	case *formerDue:
 		i.onFormerDue(ctx, msg)
+	case *recordDue:
+		i.record()
 	case *actors.EdgeEnded:
 		i.onEdgeEnded(ctx, msg)
 	}
@@ -219,11 +226,7 @@ func (i *ingest) onTurnServers(msg *messages.TurnServers) {
 
 func (i *ingest) open(p *participant, cfg rtc.PeerConfig) (err error) {
 	if i.feed == nil {
-		var tap rtc.Tap
-		if i.cfg.IngestTap != nil {
-			tap = i.cfg.IngestTap(i.channel.Name)
-		}
-		if i.feed, err = rtc.NewFeed(tap); err != nil {
+		if i.feed, err = rtc.NewFeed(i.tap()); err != nil {
 			return err
 		}
 	}
@@ -439,6 +442,10 @@ func (i *ingest) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 		}
 		i.endAll(ctx, reason)
 		ctx.Stop(ctx.Self())
+		return
+	}
+	if msg.Edge == i.recorder {
+		i.onRecorderEnded(msg.Err)
 		return
 	}
 	for _, p := range i.all() {

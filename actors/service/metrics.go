@@ -19,6 +19,7 @@ type metrics struct {
 	ended       *prometheus.CounterVec // reason
 	relay       *relayMetrics
 	ingest      *ingestMetrics
+	recording   *recordingMetrics
 	reloads     *prometheus.CounterVec // outcome
 	faults      *prometheus.CounterVec // kind
 }
@@ -38,11 +39,13 @@ func newMetrics(sys *actors.System, back *backplane.Backplane) *metrics {
 		relay:       newRelayMetrics(),
 		faults:      vector("kvs_service_faults_total", "How often a fault that a test has set did strike, by kind.", "kind"),
 		ingest:      newIngestMetrics(),
+		recording:   newRecordingMetrics(),
 		reloads:     vector("kvs_service_key_reloads_total", "Changes of the key files, by outcome: taken, or refused and the old keys kept.", "outcome"),
 	}
 	m.registry.MustRegister(m.connections, m.forwarded, m.refused, m.malformed, m.limited, m.ended, m.relay, m.reloads, m.faults,
 		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.ingest.register(m.registry)
+	m.recording.register(m.registry)
 	for name, read := range map[string]func(backplane.Stats) uint64{
 		"sent":      func(s backplane.Stats) uint64 { return s.Sent },
 		"delivered": func(s backplane.Stats) uint64 { return s.Delivered },

@@ -68,6 +68,7 @@ type Config struct {
 	IoT        string                       // listener of the IoT credentials provider; empty or "off": none
 	Faults     string                       // Unix socket that takes faults (faults.go); empty: none, and no fault ever
 	IngestTap  func(channel string) rtc.Tap // sees what masters send into storage sessions, as it passes; default: nobody
+	Segment    time.Duration                // how long a file of a recording lasts; default 30 s
 	KeysPoll   time.Duration                // how often changed keys are looked for; default 1 s
 	Log        *zap.Logger
 }

@@ -53,7 +53,11 @@ func (g *registry) joinStorage(ctx context.Context, m *messages.JoinStorageWante
 			Channel: info.ID, To: storageClient, From: m.ClientID, Kind: kindJoin, TTL: info.MessageTTL,
 		})
 	}
-	return &messages.StorageJoin{Channel: *info, StreamARN: storage.StreamARN, ClientID: m.ClientID}, nil
+	stream, err := g.stream(ctx, messages.ResourceName{ARN: storage.StreamARN})
+	if err != nil {
+		return nil, err
+	}
+	return &messages.StorageJoin{Channel: *info, StreamARN: stream.ARN, RetentionHours: stream.RetentionHours, ClientID: m.ClientID}, nil
 }
 
 // announceStorage tells everybody on a channel that its media is stored from now on, or not. Who comes

@@ -7,8 +7,11 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/backplane"
@@ -172,6 +175,11 @@ func (g *registry) deleteStream(ctx context.Context, m *messages.DeleteStream) (
 	})
 	if err == nil && g.limits.Transition == 0 {
 		err = g.back.DeleteStream(ctx, s.Name, s.Version)
+	}
+	if err == nil && g.cfg.Dir != "" {
+		if err := os.RemoveAll(recordingDir(g.cfg.Dir, s.ARN)); err != nil {
+			g.sys.Log().Warn("recording of a deleted stream is left", zap.Error(err))
+		}
 	}
 	return &messages.StreamDeleted{}, err
 }
