@@ -79,6 +79,9 @@ func TestCameraIsKilledUnderTenViewers(t *testing.T) {
 		for n, v := range ten.viewers {
 			await(t, ctx, func() bool { return v.Progress().Pictures >= goal[n] }, v.cfg.ClientID+": pictures after the kill")
 		}
+		if took := time.Since(killed); took > 2*time.Second {
+			t.Errorf("%v: pictures came back after %v, want 2 s", signal, took)
+		}
 		t.Logf("%v: three pictures at each of ten viewers %v after the kill", signal, time.Since(killed))
 	}
 	census, err := w.Device.Census(ctx)

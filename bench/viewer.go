@@ -172,6 +172,9 @@ func (v *Viewer) Outage(d time.Duration) {
 	v.outageEnds.Store(&ends)
 }
 
+// SetRate changes what the viewer's network carries (impair.Net.SetRate).
+func (v *Viewer) SetRate(bps int) { v.network.SetRate(bps) }
+
 // Vanish makes the viewer disappear as a killed process does: its sockets are closed, and nobody is
 // told. Run returns nil.
 func (v *Viewer) Vanish() {

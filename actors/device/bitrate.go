@@ -35,7 +35,7 @@ type bitrate struct {
 type BitrateLimits struct {
 	Min         int // bit/s of a full picture; below it pictures become fewer and smaller (steps.go); default 150000
 	Max         int // bit/s; 0: what the source makes by itself
-	SlewPercent int // how much more a second; default 25. Less is asked for at once
+	SlewPercent int // how much more a second; default 40. Less is asked for at once
 }
 
 func (l BitrateLimits) withDefaults() BitrateLimits {
@@ -63,7 +63,7 @@ const (
 	bitrateFloorBps  = 150_000
 	bitrateUpEvery   = time.Second
 
-	bitrateSlewPercent = 25
+	bitrateSlewPercent = 40
 
 	bitrateStepLeast = 0.05 // share; smaller changes are not worth an encoder's while
 	overheadShare    = 0.08 // of RTP, SRTP, UDP and IP headers, and of packets sent once more

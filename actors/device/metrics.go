@@ -29,6 +29,7 @@ type metrics struct {
 	codecsRefused    *prometheus.CounterVec
 	candidatesBad    prometheus.Counter
 	candidatesEarly  prometheus.Counter
+	pathsCollapsed   prometheus.Counter
 	iceRestarts      prometheus.Counter
 	dataDropped      prometheus.Counter
 	dataMessages     *prometheus.CounterVec
@@ -79,6 +80,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		offersBad:        counter("offers_bad_total", "Offers that could not be answered."),
 		codecsRefused:    counters("viewers_codec_refused_total", "Offers refused because the viewer cannot decode the stream, by the stream's codec.", "codec"),
 		candidatesBad:    counter("candidates_bad_total", "Remote candidates that could not be used."),
+		pathsCollapsed:   counter("paths_collapsed_total", "Times a viewer's path fell to less than half of what it was sent; it goes on with a key frame."),
 		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
 		iceRestarts:      counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
 		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
@@ -100,7 +102,7 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		pictureStep:      gauge("picture_step", "0: the full picture; 1: half the pictures per second; 2: half width and height as well."),
 	}
 	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
+		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.pathsCollapsed, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
 		m.keyFramesAsked, m.bitrateAsked, m.pictureStep, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"math"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -13,15 +14,24 @@ import (
 // rate sheds pictures that no other refers to; one of 400 ms everything until the next key frame that
 // finds less. Sound is never shed. A viewer whose path has shown no limit
 // owes nothing.
+//
+// A path that carries less than half of what it was just sent has collapsed: what is under way is late or
+// lost, and to send it once more would fill the path for seconds. The stream goes on with a key frame.
 type shedding struct {
 	bps  int       // what the path carries; 0: no limit is known
 	debt float64   // bytes
 	at   time.Time // when debt was that
+
+	pace   float64   // bytes a second that were sent lately
+	paceAt time.Time // when pace was that
 }
 
 const (
 	debtSpares = 150 * time.Millisecond
 	debtAll    = 400 * time.Millisecond
+
+	collapseFactor = 2
+	paceSpan       = 500 * time.Millisecond // how long lately is
 
 	// paceFactor is how much faster than its rate a limited path is sent a large frame, so that the
 	// frame is not late (libwebrtc paces by the same factor). Once as much is owed as sheds spares, it
@@ -31,13 +41,30 @@ const (
 	burstLeast  = 2
 )
 
-// limit sets what the path carries from now on, 0 for no limit.
-func (s *shedding) limit(bps int, now time.Time) {
+// limit sets what the path carries from now on, 0 for no limit, and tells whether it has collapsed.
+func (s *shedding) limit(bps int, now time.Time) (collapsed bool) {
 	s.pay(now)
+	before := s.bps
 	s.bps = bps
 	if bps == 0 {
 		s.debt = 0
+		return false
 	}
+	fell := before == 0 || bps < before
+	if collapsed = fell && s.lately(now)*8 > collapseFactor*float64(bps); collapsed {
+		s.pace = 0                                                // it is told once
+		s.debt = max(s.debt, debtSpares.Seconds()*float64(bps)/8) // a queue stands before the path: no hurry
+	}
+	return collapsed
+}
+
+// lately is how many bytes a second were sent: an average whose memory is paceSpan.
+func (s *shedding) lately(now time.Time) float64 {
+	if since := now.Sub(s.paceAt); !s.paceAt.IsZero() && since > 0 {
+		s.pace *= math.Exp(-since.Seconds() / paceSpan.Seconds())
+	}
+	s.paceAt = now
+	return s.pace
 }
 
 func (s *shedding) pay(now time.Time) {
@@ -81,7 +108,8 @@ func (s *shedding) judge(frame *messages.Frame, now time.Time) verdict {
 }
 
 // sent adds what went out, sound and all.
-func (s *shedding) sent(bytes int) {
+func (s *shedding) sent(bytes int, now time.Time) {
+	s.pace = s.lately(now) + float64(bytes)/paceSpan.Seconds()
 	if s.bps != 0 {
 		s.debt += float64(bytes)
 	}

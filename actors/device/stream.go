@@ -107,6 +107,15 @@ func (s *stream) burst() int {
 	return pacePackets
 }
 
+// limit has the stream keep to what the path carries, 0 for no limit. It tells whether the path has
+// collapsed: video goes on with the next key frame then, which somebody should ask for.
+func (s *stream) limit(bps int, now time.Time) (collapsed bool) {
+	if collapsed = s.shedding.limit(bps, now); collapsed {
+		s.drop()
+	}
+	return collapsed
+}
+
 // begin starts, or starts again, with the current group of pictures.
 func (s *stream) begin(group []*messages.Frame) {
 	s.drop()
@@ -236,7 +245,7 @@ func (s *stream) wrote(packets, bytes int) {
 	s.underway = 0
 	s.packets += uint64(packets)
 	s.bytes += uint64(bytes)
-	s.shedding.sent(bytes)
+	s.shedding.sent(bytes, s.now())
 	if d.sent < len(d.frame.Payloads) {
 		return
 	}

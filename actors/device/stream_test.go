@@ -281,6 +281,34 @@ func TestLimitedPathShedsSparesFirst(t *testing.T) {
 	}
 }
 
+// A path that suddenly carries a quarter of what it is sent: the pictures that wait are dropped, video goes
+// on with a key frame, at the path's own rate, and it is told once.
+func TestCollapsedPathGoesOnWithAKeyFrame(t *testing.T) {
+	s := newRecorded(t)
+	s.begin(nil)
+	s.play(0, 60)
+	if s.limit(2_500_000, s.clock) {
+		t.Fatal("a path that carries most of it has collapsed")
+	}
+	if !s.limit(700_000, s.clock) || s.limit(650_000, s.clock) {
+		t.Fatal("the collapse is to be told once")
+	}
+	s.take(videoFrame(60, false))
+	s.take(videoFrame(61, false))
+	key := videoFrame(62, true)
+	key.Payloads = make([][]byte, 20)
+	s.take(key)
+	began := s.clock
+	s.flush()
+	if last := s.frames[len(s.frames)-1].frame; last != key || s.dropped != 2 {
+		t.Fatalf("video goes on with frame %d, %d dropped", last.Seq, s.dropped)
+	}
+	rate := float64((len(key.Payloads)-burstLeast)*packetBytes*8) / s.clock.Sub(began).Seconds()
+	if rate > 1.1*700_000 {
+		t.Fatalf("the key frame goes out with %.0f bit/s", rate)
+	}
+}
+
 func TestLateTimersDoNotSlowThePace(t *testing.T) {
 	s := newRecorded(t)
 	s.begin(nil)

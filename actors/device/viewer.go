@@ -66,8 +66,9 @@ const (
 	offerWithin        = 30 * time.Second // after the first early candidate
 	connectWithin      = 30 * time.Second // after the offer
 	statusEvery        = time.Second
-	estimateEvery      = 200 * time.Millisecond
-	estimateTellEvery  = time.Second // to the encoder, while the path shows no limit
+	estimateEvery      = 50 * time.Millisecond
+	limitTellEvery     = 200 * time.Millisecond // to the encoder
+	estimateTellEvery  = time.Second            // while the path shows no limit
 )
 
 func newViewer(p *parts, clientID string, epoch uint64, config rtc.PeerConfig) *viewer {
@@ -296,12 +297,16 @@ func (v *viewer) estimate(ctx actor.Context, now time.Time) {
 	if e.Limited {
 		limit = e.Bps
 	}
-	v.stream.shedding.limit(limit, now)
-	if now.Sub(v.advised) < estimateTellEvery && !e.Limited {
-		return
+	collapsed := v.stream.limit(limit, now)
+	if since := now.Sub(v.advised); since >= estimateTellEvery || since >= limitTellEvery && e.Limited || collapsed {
+		v.advised = now
+		ctx.Send(v.sys.PID(pathEncoder), &messages.ViewerEstimate{ClientID: v.clientID, Epoch: v.epoch, Bps: e.Bps, Limited: e.Limited})
 	}
-	v.advised = now
-	ctx.Send(v.sys.PID(pathEncoder), &messages.ViewerEstimate{ClientID: v.clientID, Epoch: v.epoch, Bps: e.Bps, Limited: e.Limited})
+	if collapsed { // a key frame at the bitrate that was just told
+		v.metrics.pathsCollapsed.Inc()
+		v.peer.Forget()
+		ctx.Send(v.sys.PID(pathEncoder), &messages.KeyFrameWish{})
+	}
 }
 
 // onPaceDue sends the next share of a backlog and comes back for the rest.

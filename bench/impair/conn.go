@@ -61,6 +61,7 @@ func (o *outbound) send(b []byte, peer netip.AddrPort) (int, error) {
 		return 0, net.ErrClosed
 	}
 	now := time.Now()
+	o.line.change(int(o.stats.rate.Load()))
 	due, f := o.line.admit(now, len(b))
 	if f == delivered && len(o.flight) >= flightPacketsMax {
 		f = overflown
@@ -175,6 +176,7 @@ func (i *inbound) receive(b []byte) (int, netip.AddrPort, error) {
 
 func (i *inbound) admit(b []byte, peer netip.AddrPort) {
 	now := time.Now()
+	i.line.change(int(i.stats.rate.Load()))
 	due, f := i.line.admit(now, len(b))
 	if f == delivered && now.UnixNano() < i.stats.dark.Load() {
 		f = lost

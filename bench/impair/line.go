@@ -2,7 +2,7 @@
 // queue on the viewer's packet sockets, in both directions. The kernels that tests run on often have
 // no netem, and a run has to be repeatable: every decision follows from a seed and the number of the
 // packet, never from the wall clock. Signaling passes untouched, and TURN over TCP does not pass at all.
-// Two faults come when the run orders them, whatever the profile: Outage and Stall.
+// Three things come when the run orders them, whatever the profile: Outage, Stall and SetRate.
 //
 // Flow: pion asks Net for a socket -> Conn wraps it -> each direction asks its line when a packet is
 // due -> it waits its time in order -> it goes on.
@@ -65,6 +65,13 @@ func newLine(p Profile, seed uint64) line {
 	}
 	l.queueBytes = max(l.queueBytes, queueBytesMin)
 	return l
+}
+
+// change takes over a rate that the run has ordered; 0: none.
+func (l *line) change(bps int) {
+	if bps != 0 && bps != l.rateBps {
+		l.rateBps, l.queueBytes = bps, max(int(float64(bps)/8*queueTime.Seconds()), queueBytesMin)
+	}
 }
 
 // admit decides about a packet of size bytes that comes at now. Due times never go back.

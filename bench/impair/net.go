@@ -55,6 +55,7 @@ type counters struct{ out, in direction }
 
 type direction struct {
 	delivered, lost, overflown atomic.Uint64
+	rate                       atomic.Int64 // bit/s in place of the profile's; 0: the profile's
 	dark                       atomic.Int64 // Unix time in ns; until then everything is lost
 }
 
@@ -97,6 +98,13 @@ func (n *Net) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 // ResolveTCPAddr looks up a TURN server.
 func (n *Net) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
 	return n.Net.ResolveTCPAddr(network, n.where(network, address))
+}
+
+// SetRate has both directions carry so many bits per second from now on, with a queue of 200 ms; what
+// is in flight keeps its time. The sockets of a zero profile carry what they always did.
+func (n *Net) SetRate(bps int) {
+	n.stats.in.rate.Store(int64(bps))
+	n.stats.out.rate.Store(int64(bps))
 }
 
 // Stats returns the counts so far. Sockets of a zero profile are the system's own and not counted.

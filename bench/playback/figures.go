@@ -13,8 +13,9 @@ const (
 	videoClockHz  = 90_000
 	keyWishAfter  = 500 * time.Millisecond // a decoder that cannot start asks for a key frame
 	keyWishEvery  = time.Second
-	settleTime    = time.Second       // a join may bring pictures late and then in a hurry
-	pictureGapMax = 10 * videoClockHz // RTP ticks between pictures that still count for the source's rate
+	keyWishLeast  = 200 * time.Millisecond // libwebrtc waits as long for a key frame that it asked for
+	settleTime    = time.Second            // a join may bring pictures late and then in a hurry
+	pictureGapMax = 10 * videoClockHz      // RTP ticks between pictures that still count for the source's rate
 )
 
 // Video is the account of one viewer's video. A joining viewer first gets the pictures of the current
@@ -68,9 +69,8 @@ func (v *Video) Push(now time.Time, p Packet) (wish bool) {
 		v.assembler.add(p, gap, func(p picture) { v.show(now, p) })
 		wish = wish || gap
 	})
-	if !v.assembler.chain && now.Sub(v.lastWish) > keyWishEvery {
-		wish = true
-	}
+	since := now.Sub(v.lastWish)
+	wish = !v.assembler.chain && (since > keyWishEvery || wish && since > keyWishLeast)
 	if wish {
 		v.lastWish = now
 		v.KeyFrameWishes++

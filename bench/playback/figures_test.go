@@ -165,6 +165,36 @@ func TestLossBreaksTheChainUntilTheNextKeyFrame(t *testing.T) {
 	}
 }
 
+// A burst of losses is one second of waiting, not one for each gap in it.
+func TestGapsAreGivenUpTogether(t *testing.T) {
+	s, w := &stream{}, newWatcher()
+	w.play(s.picture(true, 5000))
+	for range 20 { // of each of them the second packet is lost
+		torn := s.picture(false, 5000)
+		w.play(append(torn[:1:1], torn[2:]...))
+	}
+	for range 40 {
+		w.play(s.picture(false, 2000))
+	}
+	w.expect(t, 1, 20)
+	w.play(s.picture(true, 5000), s.picture(false, 5000))
+	w.expect(t, 3, 20)
+}
+
+// A decoder needs nothing before a key frame: it does not wait for what is missing there.
+func TestKeyFrameEndsTheWait(t *testing.T) {
+	s, w := &stream{}, newWatcher()
+	w.play(s.picture(true, 5000))
+	w.play(s.picture(false, 5000)[1:])
+	w.play(s.picture(false, 5000), s.picture(false, 5000), s.picture(true, 5000))
+	w.expect(t, 1, 0)
+	w.play(s.picture(false, 100))
+	w.expect(t, 3, 1)
+	if w.video.Freezes != 0 {
+		t.Errorf("%d freezes", w.video.Freezes)
+	}
+}
+
 func TestLostEndOfAPictureDoesNotSpoilTheNextKeyFrame(t *testing.T) {
 	s, w := &stream{}, newWatcher()
 	w.play(s.picture(true, 5000))

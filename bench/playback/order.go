@@ -5,6 +5,10 @@ import "time"
 const (
 	gapPatience = time.Second // how long a retransmission may take before a gap counts as lost
 	waitingMax  = 2048        // packets that wait behind a gap
+
+	// keyPatience is how long a gap delays a whole key frame behind it: a browser's buffer for late
+	// packets. A decoder needs nothing before a key frame, and goes on with it.
+	keyPatience = 100 * time.Millisecond
 )
 
 // order puts the packets of a track back in sequence, so that retransmissions fill gaps. A gap that
@@ -16,14 +20,20 @@ type order struct {
 	any      bool
 	newest   uint64 // highest sequence number so far, extended past 16 bits
 	next     uint64 // the one to emit next
-	waiting  map[uint64]Packet
-	gapSince time.Time
+	waiting  map[uint64]held
+	gapSince time.Time // when the first packet behind the gap came
 
 	missed uint64 // were not there when a later one came
 	filled uint64 // of missed: came in time
 
 	lost uint64
 	late uint64 // of no use: twice, after they had been given up, or before the start
+}
+
+// held is a packet behind a gap.
+type held struct {
+	Packet
+	came time.Time
 }
 
 // push takes a packet as it came and emits what is in order now.
@@ -41,23 +51,62 @@ func (o *order) push(now time.Time, p Packet, emit func(p Packet, gap bool)) {
 		o.filled++
 	}
 	if o.waiting == nil {
-		o.waiting = make(map[uint64]Packet)
+		o.waiting = make(map[uint64]held)
 	}
 	if len(o.waiting) == 0 {
 		o.gapSince = now
 	}
-	o.waiting[seq] = p
+	o.waiting[seq] = held{p, now}
 	if !o.started && !o.start() {
 		return
 	}
-	o.release(now, emit)
-	if len(o.waiting) > 0 && (now.Sub(o.gapSince) > gapPatience || len(o.waiting) > waitingMax) {
+	o.release(emit)
+	for len(o.waiting) > 0 && (now.Sub(o.gapSince) > gapPatience || len(o.waiting) > waitingMax) {
 		first := o.lowest()
 		o.lost += first - o.next
 		o.next = first
-		p := o.take()
-		emit(p, true)
-		o.release(now, emit)
+		emit(o.take(), true)
+		o.release(emit)
+		o.since()
+	}
+	if first, ok := o.keyFrame(now); ok {
+		o.leap(first)
+		emit(o.take(), true)
+		o.release(emit)
+		o.since()
+	}
+}
+
+// keyFrame finds a whole key frame behind a gap that has been there for keyPatience.
+func (o *order) keyFrame(now time.Time) (first uint64, ok bool) {
+	if len(o.waiting) == 0 || now.Sub(o.gapSince) < keyPatience {
+		return 0, false
+	}
+	for seq, p := range o.waiting {
+		if p.nal.begin && o.whole(seq) && seq >= first {
+			first, ok = seq, true
+		}
+	}
+	return first, ok
+}
+
+func (o *order) whole(seq uint64) bool {
+	for {
+		p, there := o.waiting[seq]
+		if !there || p.marker {
+			return there
+		}
+		seq++
+	}
+}
+
+// leap goes on with a packet, and leaves what is before it.
+func (o *order) leap(first uint64) {
+	for ; o.next < first; o.next++ {
+		if _, there := o.waiting[o.next]; !there {
+			o.lost++
+		}
+		delete(o.waiting, o.next)
 	}
 }
 
@@ -66,7 +115,7 @@ func (o *order) push(now time.Time, p Packet, emit func(p Packet, gap bool)) {
 func (o *order) start() bool {
 	found := false
 	for seq, p := range o.waiting {
-		if o.opens(p) && (!found || seq < o.next) {
+		if o.opens(p.Packet) && (!found || seq < o.next) {
 			o.next, found = seq, true
 		}
 	}
@@ -86,7 +135,7 @@ func (o *order) start() bool {
 	return true
 }
 
-func (o *order) release(now time.Time, emit func(p Packet, gap bool)) {
+func (o *order) release(emit func(p Packet, gap bool)) {
 	moved := false
 	for {
 		if _, ok := o.waiting[o.next]; !ok {
@@ -96,7 +145,17 @@ func (o *order) release(now time.Time, emit func(p Packet, gap bool)) {
 		moved = true
 	}
 	if moved {
-		o.gapSince = now // of the next gap, if packets still wait
+		o.since()
+	}
+}
+
+// since finds out how long the gap that is next has been known.
+func (o *order) since() {
+	first := true
+	for _, p := range o.waiting {
+		if first || p.came.Before(o.gapSince) {
+			o.gapSince, first = p.came, false
+		}
 	}
 }
 
@@ -104,7 +163,7 @@ func (o *order) take() Packet {
 	p := o.waiting[o.next]
 	delete(o.waiting, o.next)
 	o.next++
-	return p
+	return p.Packet
 }
 
 func (o *order) lowest() uint64 {

@@ -38,7 +38,7 @@ type config struct {
 	VideoBitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video of test and cameras at most; viewers' networks may ask for less"`
 	BitrateMin   int    `flag:"bitrate-min" env:"HELIOGRAPH_BITRATE_MIN" default:"150000" help:"bits per second of video that a source of variable bitrate is asked for at least; where networks carry less, it is asked for fewer, then smaller pictures"`
 	BitrateMax   int    `flag:"bitrate-max" env:"HELIOGRAPH_BITRATE_MAX" default:"0" help:"bits per second of video that it is asked for at most; 0: what it makes by itself"`
-	BitrateSlew  int    `flag:"bitrate-slew" env:"HELIOGRAPH_BITRATE_SLEW" default:"25" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
+	BitrateSlew  int    `flag:"bitrate-slew" env:"HELIOGRAPH_BITRATE_SLEW" default:"40" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
 	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
 	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
 	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`

@@ -30,7 +30,7 @@ var presets = map[string][]preset{
 		{"vah264enc", "rate-control=cbr b-frames=0 ref-frames=1 bitrate=%[1]d key-int-max=%[2]d", 1000, "", "video/x-h264"},
 		{"nvh264enc", "zerolatency=true bframes=0 rc-mode=cbr bitrate=%[1]d gop-size=%[2]d", 1000, "", "video/x-h264"},
 		{"v4l2h264enc", `extra-controls="controls,video_bitrate=%[1]d,h264_i_frame_period=%[2]d,repeat_sequence_header=1"`, 1, v4l2Rates, "video/x-h264,level=(string)4"},
-		{"x264enc", "tune=zerolatency speed-preset=superfast bframes=0 bitrate=%[1]d key-int-max=%[2]d", 1000, "", baseline},
+		{"x264enc", "tune=zerolatency speed-preset=superfast bframes=0 bitrate=%[1]d vbv-buf-capacity=250 key-int-max=%[2]d", 1000, "", baseline},
 		{"openh264enc", "usage-type=camera complexity=low rate-control=bitrate enable-frame-skip=true bitrate=%[1]d gop-size=%[2]d", 1, "", baseline},
 	},
 	"h265": {

@@ -44,7 +44,7 @@ const (
 	// the same period, and has the bounds.
 	recoveryMin    = 2 * time.Second
 	recoveryMax    = 50 * time.Second
-	recoveryMargin = 2 * time.Second
+	recoveryMargin = 1 * time.Second
 )
 
 // delayRate is the rate that the delays allow (draft 5.5). It decreases on overuse, is held while

@@ -67,6 +67,20 @@ func TestEstimatorFollowsTheCapacity(t *testing.T) {
 	}
 }
 
+// A camera that cannot go slower sends a quarter of what suddenly fits. What arrives says what the path
+// carries as soon as its queue overflows: the average of the last half second is of the wide path.
+func TestEstimatorSeesACollapseAtOnce(t *testing.T) {
+	e := newEstimator(1_000_000, 100_000, 100_000_000)
+	b := newBench(t, e, 4_000_000, 3_000_000)
+	b.queueMax = 200 * time.Millisecond
+	b.run(5 * time.Second)
+	b.capacity = 800_000
+	b.run(500 * time.Millisecond)
+	if got := e.target(); got > 800_000 || got < 400_000 || !e.limited() {
+		t.Fatalf("target %d of 800000 bit/s after 500 ms, limited %v", got, e.limited())
+	}
+}
+
 func TestEstimatorBearsLittleLoss(t *testing.T) {
 	b := newBench(t, newEstimator(4*mbit, mbit/10, 20*mbit), 10*mbit, 4*mbit)
 	b.loss = 0.02

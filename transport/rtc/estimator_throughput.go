@@ -26,16 +26,27 @@ type throughput struct {
 
 // span is a piece of the viewer's time and what arrived in it.
 type span struct {
-	time  time.Duration
-	bytes int
+	time    time.Duration
+	bytes   int
+	arrived int // packets
+	missing int
 }
+
+func (s *span) add(o span) {
+	s.time += o.time
+	s.bytes += o.bytes
+	s.arrived += o.arrived
+	s.missing += o.missing
+}
+
+func (s *span) sub(o span) { s.add(span{-o.time, -o.bytes, -o.arrived, -o.missing}) }
 
 // add takes in a feedback that goes on where the one before ended, or does not.
 func (t *throughput) add(n *news, goesOn bool) {
-	s := span{n.last - t.last, n.bytes}
+	s := span{n.last - t.last, n.bytes, n.arrived, n.missing}
 	if !goesOn || s.time < 0 || s.time > throughputWindow {
 		// The first packet's time is where the span begins, so its bytes are not within.
-		s = span{n.last - n.first, n.bytes - n.firstBytes}
+		s.time, s.bytes = n.last-n.first, n.bytes-n.firstBytes
 	}
 	t.last = n.last
 	if s.time < 0 || s.time > throughputWindow || s.bytes == 0 {
@@ -53,15 +64,13 @@ func (t *throughput) push(s span) {
 	}
 	t.samples[t.end%throughputSamplesMax] = s
 	t.end++
-	t.sum.time += s.time
-	t.sum.bytes += s.bytes
+	t.sum.add(s)
 }
 
 func (t *throughput) pop() {
 	s := t.samples[t.oldest%throughputSamplesMax]
 	t.oldest++
-	t.sum.time -= s.time
-	t.sum.bytes -= s.bytes
+	t.sum.sub(s)
 }
 
 // rate is in bits per second; 0 while less than half a window is known.
@@ -74,19 +83,24 @@ func (t *throughput) rate() float64 {
 
 // peak is the rate over the window or over its latest part, whichever is higher: what came through
 // while a queue stood. When that queue is a key frame's, the window begins before it and says less
-// than the path carries.
+// than the path carries. When it overflows, it has stood for the whole of the latest part, and the window
+// may begin before the path became narrow: the latest part alone counts.
 func (t *throughput) peak() float64 {
 	var latest span
 	for i := t.end; i != t.oldest && latest.time < throughputLatest; i-- {
 		s := t.samples[(i-1)%throughputSamplesMax]
-		latest.time += s.time
-		latest.bytes += s.bytes
+		latest.add(s)
 	}
 	whole := t.rate()
 	if whole == 0 || latest.time < throughputLatest {
 		return whole
 	}
+	if latest.loss() > lossHigh {
+		return latest.rate()
+	}
 	return max(whole, latest.rate())
 }
+
+func (s span) loss() float64 { return float64(s.missing) / float64(max(s.arrived+s.missing, 1)) }
 
 func (s span) rate() float64 { return float64(s.bytes) * 8 / s.time.Seconds() }

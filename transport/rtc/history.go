@@ -39,6 +39,12 @@ func (h *history) add(r run) {
 	h.next = (h.next + 1) % len(h.runs)
 }
 
+func (h *history) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.runs, h.next = [historyRuns]run{}, 0
+}
+
 // find returns the run that a packet was part of, and its place in it. It looks at the newest first,
 // which is what viewers miss most.
 func (h *history) find(sequence uint16) (r run, i int, ok bool) {

@@ -145,6 +145,14 @@ func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Dura
 	return packets, bytes, err
 }
 
+// Forget has the viewer's wishes for video that was sent so far refused: it goes on with a key frame, and
+// to send the rest once more would delay that.
+func (p *Peer) Forget() {
+	if t := p.tracks[messages.Video]; t != nil {
+		t.history.forget()
+	}
+}
+
 // Estimate is what the path to this viewer carries, as its feedback tells.
 func (p *Peer) Estimate() Estimate { return p.out.estimate() }
 

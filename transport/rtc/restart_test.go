@@ -58,9 +58,6 @@ func TestRestartKeepsTheStream(t *testing.T) {
 			}
 			last = packets
 		}
-		if v.pc.ConnectionState() != webrtc.PeerConnectionStateConnected {
-			t.Fatalf("the viewer is %v", v.pc.ConnectionState())
-		}
 	}
 }
 
