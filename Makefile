@@ -118,7 +118,7 @@ dist: ## release archives for linux amd64, arm64 and armv7 in dist/
 
 .PHONY: test-arm64
 test-arm64: ## run the tests of media, transport and actors as a 64-bit ARM board would, under qemu-user
-	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m $(ARM_TESTS)
+	TEST_EMULATOR=qemu-aarch64-static GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m $(ARM_TESTS)
 
 .PHONY: clean
 clean: ## remove what build, run, dist and e2e left

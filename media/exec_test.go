@@ -102,11 +102,12 @@ func play(t *testing.T, x *Exec, take func(*messages.AccessUnit) error) (units [
 	return units, err
 }
 
-// execTest makes a source of one of the programs above.
+// execTest makes a source of one of the programs above. Where an emulator runs the tests it has to run the
+// child as well.
 func execTest(t *testing.T, name string, log *zap.Logger) *Exec {
 	t.Helper()
 	t.Setenv(actAs, name)
-	return NewExec(ExecConfig{Name: name, Args: []string{os.Args[0]}, Log: log})
+	return NewExec(ExecConfig{Name: name, Args: append(strings.Fields(os.Getenv("TEST_EMULATOR")), os.Args[0]), Log: log})
 }
 
 func TestExecPassesFramesOn(t *testing.T) {
