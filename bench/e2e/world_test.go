@@ -82,8 +82,14 @@ func newDevice(t *testing.T, s *service.Service) *device.Device {
 
 func newDeviceWith(t *testing.T, s *service.Service, source media.Source) *device.Device {
 	t.Helper()
+	return newDeviceFor(t, s, source, 0)
+}
+
+// newDeviceFor bounds the viewers too; 0: as many as AWS has.
+func newDeviceFor(t *testing.T, s *service.Service, source media.Source, viewersMax int) *device.Device {
+	t.Helper()
 	d, err := device.Start(device.Config{
-		Channel: channel, Region: s.Region, ControlPlane: s.PublicURL, RootCAs: s.CA,
+		ViewersMax: viewersMax, Channel: channel, Region: s.Region, ControlPlane: s.PublicURL, RootCAs: s.CA,
 		Credentials: aws.Static(s.Credentials.AccessKeyID, s.Credentials.SecretAccessKey, s.Credentials.SessionToken),
 		Source:      source, IncludeLoopback: true, Log: logger(t, "device"),
 	})

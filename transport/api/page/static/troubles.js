@@ -14,8 +14,9 @@ const byStatus = {
   504: { title: "The device does not answer", text: "It is connected to its channel, but sent no answer in time. Look at its log, or start it anew.", again: true },
 };
 
-// A full channel and a service in trouble are both 503; the words tell them apart.
-const full = { title: "All places are taken", text: "A channel has ten viewers at most. A place becomes free as soon as one of them leaves.", again: true };
+// A full channel and a service in trouble are both 503, a full device and one with other codecs both 502; the
+// words tell them apart.
+const full = { title: "All places are taken", text: "A channel has ten viewers at most, a device may have fewer. A place becomes free as soon as one of them leaves.", again: true };
 
 const byReason = {
   "no-path": { title: "No way to the device was found", text: "Signaling worked, media did not: UDP may be blocked. Allow UDP to the device, or TURN over TCP to the service.", again: true },
@@ -25,7 +26,7 @@ const byReason = {
 
 // refusal explains a WhepError.
 export function refusal(error) {
-  const known = error.status === 503 && /full|taken/.test(error.message) ? full : byStatus[error.status];
+  const known = (error.status === 503 || error.status === 502) && /full|taken/.test(error.message) ? full : byStatus[error.status];
   if (known) return { ...known, detail: error.status ? error.message : "" };
   if (error.status >= 500) return { title: "The service has a fault", text: "Look at its log.", detail: error.message, again: true };
   return { title: "It did not work", text: "", detail: error.message ?? String(error) };
