@@ -124,20 +124,34 @@ func (s *setupRun) awaitGone(ctx context.Context) error {
 }
 
 // awaitCensus asks until the census is as it should be: there is nobody who would tell.
-func (w *World) awaitCensus(ctx context.Context, ok func(messages.Census) bool) (messages.Census, error) {
+func (w *World) awaitCensus(ctx context.Context, ok func(messages.Census) bool) (census messages.Census, err error) {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	again := time.NewTicker(readyEvery)
 	defer again.Stop()
 	for {
-		census, err := w.Device.Census(ctx)
-		if err != nil || ok(census) {
-			return census, err
+		asked, err := w.Device.Census(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return asked, err
+		case err == nil && ok(asked):
+			return asked, nil
+		case err == nil:
+			census = asked
 		}
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return census, fmt.Errorf("await census of %d viewers: %w", len(census.Viewers), ctx.Err())
+			return census, fmt.Errorf("await census of %d viewers, %v: %w", len(census.Viewers), states(census), ctx.Err())
 		}
 	}
+}
+
+// states counts viewers by their state.
+func states(c messages.Census) map[string]int {
+	n := map[string]int{}
+	for _, v := range c.Viewers {
+		n[v.State]++
+	}
+	return n
 }

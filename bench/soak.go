@@ -87,6 +87,10 @@ func (p soakPlan) run(ctx context.Context, progress io.Writer) (samples []soakSa
 	if err := w.churn(ctx, 0, p.warm, p.comer); err != nil {
 		return nil, err
 	}
+	// Half of them left without a word, and keep their slots until their consent expires.
+	if _, err := w.awaitCensus(ctx, func(c messages.Census) bool { return len(c.Viewers) == 0 }); err != nil {
+		return nil, err
+	}
 	watching, leave := context.WithCancel(ctx)
 	stayers, gone, err := w.settle(watching, p.stay)
 	defer func() {
