@@ -21,6 +21,8 @@ type BenchConfig struct {
 
 	Duration time.Duration `flag:"duration" env:"HELIOGRAPH_DURATION" default:"0" help:"how long it lasts; 0: 5m, and 10s with --quick" group:"Scenario soak"`
 
+	DeviceProgram string `flag:"device-program" env:"HELIOGRAPH_DEVICE_PROGRAM" default:"" help:"the daemon to measure; default: heliograph-device beside this program" group:"Scenario footprint"`
+
 	RTTs []string `flag:"rtts" env:"HELIOGRAPH_RTTS" default:"" help:"these round-trip times instead of 0, 20ms, 50ms and 100ms" group:"Scenario setup"`
 
 	Modes   []string `flag:"modes" env:"HELIOGRAPH_MODES" default:"" help:"only these of the modes burst, paced-1080p and paced-reference" group:"Scenario fanout"`
@@ -45,6 +47,7 @@ func scenarios() []scenario {
 		{"fanout", "what a packet costs the sender, next to pion's defaults", fanoutScenario, showFanout},
 		{"latency", "capture to complete picture, also next to slow and lossy viewers", latencyScenario, showLatency},
 		{"mailbox", "ten viewers' candidates at once, by four kinds of queue", mailboxScenario, showMailbox},
+		{"footprint", "memory of the device daemon without viewers, with one and with ten", footprintScenario, showFootprint},
 		{"signaling", "the service: delivery, connects, idle sockets, next to two baselines", signalingScenario, showSignaling},
 		{"churn", "viewers that come and go, and what they leave behind", churnScenario, showChurn},
 		{"soak", "viewers that stay while others come and go, and whether anything grows", soakScenario, showSoak},

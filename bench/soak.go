@@ -185,7 +185,8 @@ func (w *World) cycle(ctx context.Context, p soakPlan, number int, stayers []*Vi
 	for _, box := range w.Device.Mailboxes() {
 		s.depth += box.Depth
 	}
-	s.memory, err = subject.PrivateMemory()
+	memory, err := subject.MemoryOf("self")
+	s.memory = memory.Private
 	return s, err
 }
 

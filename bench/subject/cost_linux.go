@@ -37,25 +37,23 @@ func processCosts(c *Cost) error {
 		return fmt.Errorf("read CPU time: %w", err)
 	}
 	c.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return fmt.Errorf("read resident memory: %w", err)
-	}
-	for name, figure := range map[string]*uint64{"VmRSS:": &c.RSS, "VmHWM:": &c.Peak, "RssAnon:": &c.Private} {
-		if *figure, err = kilobytes(text, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	m, err := MemoryOf("self")
+	c.RSS, c.Peak, c.Private = m.RSS, m.Peak, m.Private
+	return err
 }
 
-// PrivateMemory is this process's resident memory without the pages of files.
-func PrivateMemory() (uint64, error) {
-	text, err := os.ReadFile("/proc/self/status")
+// MemoryOf reads what a process has, by its id; self is this one.
+func MemoryOf(process string) (m Memory, err error) {
+	text, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
-		return 0, fmt.Errorf("read resident memory: %w", err)
+		return m, fmt.Errorf("read resident memory: %w", err)
 	}
-	return kilobytes(text, "RssAnon:")
+	for name, figure := range map[string]*uint64{"VmRSS:": &m.RSS, "VmHWM:": &m.Peak, "RssAnon:": &m.Private} {
+		if *figure, err = kilobytes(text, name); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
 }
 
 // kilobytes returns in bytes what proc_pid_status(5) tells in kB.
@@ -63,7 +61,7 @@ func kilobytes(status []byte, name string) (uint64, error) {
 	_, rest, _ := bytes.Cut(status, []byte(name))
 	field := bytes.Fields(rest)
 	if len(field) == 0 {
-		return 0, fmt.Errorf("read resident memory: /proc/self/status has no %s", name)
+		return 0, fmt.Errorf("read resident memory: the process has no %s", name)
 	}
 	n, err := strconv.ParseUint(string(field[0]), 10, 64)
 	if err != nil {

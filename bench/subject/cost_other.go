@@ -10,4 +10,4 @@ var errOnlyLinux = errors.New("read costs of a process: only on Linux; run the b
 
 func processCosts(*Cost) error { return errOnlyLinux }
 
-func PrivateMemory() (uint64, error) { return 0, errOnlyLinux }
+func MemoryOf(string) (Memory, error) { return Memory{}, errOnlyLinux }

@@ -66,6 +66,13 @@ type Cost struct {
 	Viewers    int    // of a sender: those that it streams to
 }
 
+// Memory is what a process has of the machine's, in bytes.
+type Memory struct {
+	RSS     uint64
+	Peak    uint64 // RSS at its highest
+	Private uint64 // RSS without the pages of files, the program's own above all
+}
+
 // Subject is a running server or sender.
 type Subject struct {
 	Address Address
