@@ -101,6 +101,17 @@ func (b *bitrate) capped(msg *messages.BitrateCeiling, now time.Time) (bps int, 
 	default:
 		b.ceilings[msg.ClientID] = msg
 	}
+	return b.now(now)
+}
+
+// bound takes over other limits and returns what to ask of the source now, if anything.
+func (b *bitrate) bound(limits BitrateLimits, now time.Time) (bps int, ask bool) {
+	b.limits = limits
+	return b.now(now)
+}
+
+// now asks for what is wanted, whatever was asked for before.
+func (b *bitrate) now(now time.Time) (bps int, ask bool) {
 	wanted := b.wanted()
 	if wanted == b.asked {
 		return 0, false

@@ -121,7 +121,7 @@ func (v *viewer) onSnapshotRequest(ctx actor.Context, channel string, r request)
 
 func (v *viewer) onBitrateRequest(ctx actor.Context, channel string, r request) {
 	switch {
-	case !v.cfg.Grants.allow(v.clientID, grantBitrate):
+	case !v.grants.allow(v.clientID, grantBitrate):
 		v.respond(channel, r, response{Error: &refusal{codeNotAllowed, "the device's owner has not granted bitrate to this client id"}})
 		return
 	case r.Bps == nil || *r.Bps < 0 || *r.Bps > requestBpsMax:
@@ -141,7 +141,7 @@ func (v *viewer) liftCeiling(ctx actor.Context) {
 }
 
 func (v *viewer) onExecRequest(ctx actor.Context, channel string, r request) {
-	if !v.cfg.Grants.allow(v.clientID, grantExec+r.Command) {
+	if !v.grants.allow(v.clientID, grantExec+r.Command) {
 		v.log.Warn("a viewer asked for a command that it may not run", zap.Int("name_bytes", len(r.Command)))
 		v.respond(channel, r, response{Error: &refusal{codeNotAllowed, "the device's owner has not granted this command to this client id"}})
 		return

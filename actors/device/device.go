@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
@@ -40,6 +41,7 @@ import (
 const (
 	pathCredentials = "device/credentials"
 	pathGatherer    = "device/gatherer"
+	pathRoot        = "device"
 	pathSession     = "device/session"
 	pathEncoder     = "device/encoder"
 	pathFanout      = "device/fanout"
@@ -165,6 +167,8 @@ type Device struct {
 	admin  *admin.Server
 	idle   func() // closes what the HTTP client keeps open
 	stores bool   // it has an actor for storage
+	cfg    Config // as it was started
+	reload *prometheus.CounterVec
 }
 
 // Start brings the tree up and returns at once; the session connects, and reconnects, by itself.
@@ -183,7 +187,7 @@ func Start(cfg Config) (*Device, error) {
 	}
 	tlsConfig := &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12}
 	httpTransport := &http.Transport{TLSClientConfig: tlsConfig, Proxy: http.ProxyFromEnvironment, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: false, DialContext: cfg.dial}
-	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections, stores: cfg.StorageChannel != ""}
+	d := &Device{sys: actors.NewSystem("device", cfg.Log), engine: engine, idle: httpTransport.CloseIdleConnections, stores: cfg.StorageChannel != "", cfg: cfg}
 	parts := &parts{
 		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys, engine),
 		aws: aws.NewClient(aws.ClientConfig{
@@ -191,6 +195,7 @@ func Start(cfg Config) (*Device, error) {
 			HTTP: &http.Client{Transport: httpTransport, Timeout: restTimeout},
 		}),
 	}
+	d.reload = parts.metrics.reloads
 	if err := d.openAdmin(cfg, parts); err != nil {
 		return nil, errors.Join(err, engine.Close())
 	}
@@ -203,7 +208,7 @@ func Start(cfg Config) (*Device, error) {
 // restTimeout bounds one REST call; the back-off of session and gatherer does the rest.
 const restTimeout = 10 * time.Second
 
-// parts is what the actors share and nobody writes after Start.
+// parts is what the actors share and nobody writes. New settings come as new parts (settings.go).
 type parts struct {
 	cfg     Config
 	sys     *actors.System
@@ -212,6 +217,15 @@ type parts struct {
 	aws     *aws.Client
 	metrics *metrics
 	stores  bool // of a session: its channel's media is stored
+}
+
+// forViewers are the parts of the session of the channel whose viewers are served; its media may be stored
+// as well.
+func (p *parts) forViewers() *parts {
+	if p.cfg.StorageChannel == "" || p.cfg.storesApart() {
+		return p
+	}
+	return p.forStorage()
 }
 
 // forStorage are the parts of the session of the channel whose media is stored.
@@ -228,8 +242,9 @@ const unitsLane = 16
 // newRoot declares the children in the order in which they start: consumers first, so that whatever
 // a later one publishes finds everybody.
 func newRoot(p *parts, door *admin.Server) actor.Actor {
-	child := func(name string, control int, make func() actor.Actor) actors.Spec {
-		return actors.Spec{Name: name, Lanes: actors.Lanes{Control: control}, New: make}
+	r := &root{parts: p, door: door}
+	child := func(name string, control int, make func(p *parts) actor.Actor) actors.Spec {
+		return actors.Spec{Name: name, Lanes: actors.Lanes{Control: control}, New: func() actor.Actor { return make(r.parts) }}
 	}
 	onTheWay := func(s actors.Spec) actors.Spec { // of a frame
 		s.Lanes.Frames, s.Lanes.Inline = unitsLane, true
@@ -237,35 +252,30 @@ func newRoot(p *parts, door *admin.Server) actor.Actor {
 	}
 	var specs []actors.Spec
 	if p.cfg.Sink != nil {
-		specs = append(specs, child("sink", 128, func() actor.Actor { return newSink(p) }))
+		specs = append(specs, child("sink", 128, func(p *parts) actor.Actor { return newSink(p) }))
 	}
-	if len(p.cfg.Commands) > 0 {
-		specs = append(specs, child("hook", 32, func() actor.Actor { return newHook(p) }))
-	}
-	live := p
 	if p.cfg.StorageChannel != "" {
-		specs = append(specs, child("storage", 256, func() actor.Actor { return newStorage(p) }))
-		if !p.cfg.storesApart() {
-			live = p.forStorage()
-		}
+		specs = append(specs, child("storage", 256, func(p *parts) actor.Actor { return newStorage(p) }))
 	}
 	specs = append(specs,
-		child("viewers", 256, func() actor.Actor { return newViewers(p) }),
-		onTheWay(child("fanout", 256, func() actor.Actor { return newFanout(p) })),
-		onTheWay(child("encoder", 32, func() actor.Actor { return newEncoder(p) })),
-		child("session", 256, func() actor.Actor { return newSession(live) }),
-		child("gatherer", 64, func() actor.Actor { return newGatherer(p) }),
-		child("credentials", 16, func() actor.Actor { return newCredentials(p) }),
+		child("hook", 32, func(p *parts) actor.Actor { return newHook(p) }),
+		child("viewers", 256, func(p *parts) actor.Actor { return newViewers(p) }),
+		onTheWay(child("fanout", 256, func(p *parts) actor.Actor { return newFanout(p) })),
+		onTheWay(child("encoder", 32, func(p *parts) actor.Actor { return newEncoder(p) })),
+		child("session", 256, func(p *parts) actor.Actor { return newSession(p.forViewers()) }),
+		child("gatherer", 64, func(p *parts) actor.Actor { return newGatherer(p) }),
+		child("credentials", 16, func(p *parts) actor.Actor { return newCredentials(p) }),
 	)
 	if p.cfg.storesApart() {
-		specs = append(specs, child("storage-session", 256, func() actor.Actor { return newSession(p.forStorage()) }))
+		specs = append(specs, child("storage-session", 256, func(p *parts) actor.Actor { return newSession(p.forStorage()) }))
 	}
-	return &root{sys: p.sys, door: door, keeper: actors.NewKeeper(p.sys, specs...)}
+	r.keeper = actors.NewKeeper(p.sys, specs...)
+	return r
 }
 
-// root keeps the fixed actors alive and owns the admin door.
+// root keeps the fixed actors alive and owns the admin door. Whom it spawns has the newest settings.
 type root struct {
-	sys    *actors.System
+	*parts
 	door   *admin.Server
 	keeper *actors.Keeper
 	edges  *actors.Edges
@@ -281,6 +291,8 @@ func (r *root) Receive(ctx actor.Context) {
 		r.onStarted(ctx)
 	case *actor.Stopping:
 		r.edges.Close()
+	case *messages.Settings:
+		r.onSettings(ctx, msg)
 	case *actors.EdgeEnded:
 		r.sys.Fail(fmt.Errorf("serve %s: %w", msg.Edge.Name(), msg.Err))
 	}

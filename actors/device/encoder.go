@@ -78,6 +78,8 @@ func (n *encoder) Receive(ctx actor.Context) {
 		n.onCeiling(msg)
 	case *messages.Watched:
 		n.onWatched(msg)
+	case *messages.Settings:
+		n.onSettings(msg)
 	case *actors.EdgeEnded:
 		n.onSourceEnded(ctx, msg)
 	case *refreshDue:

@@ -35,6 +35,8 @@ type gatherer struct {
 	again     *actors.Timer
 	reflexive messages.ReflexiveAddresses // as published
 
+	relayOnly bool
+
 	spare    *actors.Edge // keeps it
 	watching *actors.Edge // the addresses
 }
@@ -43,7 +45,7 @@ type gatherer struct {
 // have less).
 const reflexiveEvery = 20 * time.Second
 
-func newGatherer(p *parts) *gatherer { return &gatherer{parts: p} }
+func newGatherer(p *parts) *gatherer { return &gatherer{parts: p, relayOnly: p.cfg.RelayOnly} }
 
 // Receive implements actor.Actor.
 func (g *gatherer) Receive(ctx actor.Context) {
@@ -60,6 +62,8 @@ func (g *gatherer) Receive(ctx actor.Context) {
 		g.onChannelReady(ctx, msg)
 	case *messages.IceServersWanted:
 		g.onWanted(ctx, msg)
+	case *messages.Settings:
+		g.onSettings(msg)
 	case *fetchedServers:
 		g.onFetched(ctx, msg)
 	case *actors.EdgeEnded:
@@ -197,13 +201,13 @@ func (g *gatherer) keepSpare() {
 	if g.spare != nil {
 		g.spare.Cancel()
 	}
-	config := rtc.PeerConfig{IceServers: g.current.Servers, RelayOnly: g.cfg.RelayOnly, Reflexive: g.reflexive}
+	config := rtc.PeerConfig{IceServers: g.current.Servers, RelayOnly: g.relayOnly, Reflexive: g.reflexive}
 	g.spare = g.edges.Open("keep a spare peer", func(e *actors.Edge) error { return g.engine.KeepSpare(e.Context(), config) })
 }
 
 // reflect asks the STUN server how the shared sockets are seen.
 func (g *gatherer) reflect() {
-	if g.asking != nil || g.current == nil || g.cfg.RelayOnly {
+	if g.asking != nil || g.current == nil || g.relayOnly {
 		return
 	}
 	g.again.Stop()

@@ -21,6 +21,8 @@ type hook struct {
 	edges   *actors.Edges
 	running int
 	pace    *rate.Limiter
+
+	commands map[string][]string // with their arguments, by name
 }
 
 const (
@@ -30,7 +32,9 @@ const (
 	hookOutputBytesMax = 4 << 10
 )
 
-func newHook(p *parts) *hook { return &hook{parts: p, pace: rate.NewLimiter(hooksPerS, hooksPerS)} }
+func newHook(p *parts) *hook {
+	return &hook{parts: p, pace: rate.NewLimiter(hooksPerS, hooksPerS), commands: p.cfg.Commands}
+}
 
 // Receive implements actor.Actor.
 func (h *hook) Receive(ctx actor.Context) {
@@ -39,6 +43,8 @@ func (h *hook) Receive(ctx actor.Context) {
 		h.edges = actors.NewEdges(h.sys, ctx)
 	case *messages.HookWanted:
 		h.onWanted(ctx, msg)
+	case *messages.Settings:
+		h.commands = msg.Commands
 	case *hookEnded:
 		ctx.Send(msg.viewer, msg.done)
 	case *actors.EdgeEnded:
@@ -47,7 +53,7 @@ func (h *hook) Receive(ctx actor.Context) {
 }
 
 func (h *hook) onWanted(ctx actor.Context, msg *messages.HookWanted) {
-	args, known := h.cfg.Commands[msg.Command]
+	args, known := h.commands[msg.Command]
 	switch {
 	case !known:
 		ctx.Respond(&messages.HookDone{Ticket: msg.Ticket, Refused: "there is no such command"})

@@ -29,6 +29,7 @@ type metrics struct {
 	codecsRefused    *prometheus.CounterVec
 	candidatesBad    prometheus.Counter
 	candidatesEarly  prometheus.Counter
+	reloads          *prometheus.CounterVec // outcome
 	pathsCollapsed   prometheus.Counter
 	iceRestarts      prometheus.Counter
 	dataDropped      prometheus.Counter
@@ -50,18 +51,31 @@ type metrics struct {
 	pictureStep      prometheus.Gauge
 }
 
+// registry makes metrics and knows them from then on.
+type registry struct{ *prometheus.Registry }
+
+func (r registry) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help})
+	r.MustRegister(c)
+	return c
+}
+
+func (r registry) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help}, labels)
+	r.MustRegister(c)
+	return c
+}
+
+func (r registry) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: name, Help: help})
+	r.MustRegister(g)
+	return g
+}
+
 func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
-	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help})
-	}
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kvs", Name: name, Help: help}, labels)
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "kvs", Name: name, Help: help})
-	}
+	r := registry{prometheus.NewRegistry()}
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: r.Registry,
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "kvs", Name: "setup_phase_seconds", Help: "How long each setup phase took, in seconds.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -69,41 +83,41 @@ func newMetrics(sys *actors.System, engine *rtc.Engine) *metrics {
 		state: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "kvs", Name: "session_state", Help: "1 for the state the signaling session is in.",
 		}, []string{"state"}),
-		viewers:          gauge("viewers", "Viewers that have a slot."),
-		viewersRefused:   counter("viewers_refused_total", "Offers refused because all slots were taken."),
-		reconnects:       counter("session_reconnects_total", "Times the signaling session was lost."),
-		replaced:         counter("session_replaced_total", "Signaling sockets replaced before the old one was given up."),
-		failures:         counters("session_failures_total", "Failures of the signaling session by what they mean.", "class"),
-		messagesBad:      counter("signaling_messages_bad_total", "Signaling messages that could not be understood."),
-		refusedByService: counter("signaling_messages_refused_total", "Messages that the service refused for good."),
-		outboxFull:       counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
-		offersBad:        counter("offers_bad_total", "Offers that could not be answered."),
-		codecsRefused:    counters("viewers_codec_refused_total", "Offers refused because the viewer cannot decode the stream, by the stream's codec.", "codec"),
-		candidatesBad:    counter("candidates_bad_total", "Remote candidates that could not be used."),
-		pathsCollapsed:   counter("paths_collapsed_total", "Times a viewer's path fell to less than half of what it was sent; it goes on with a key frame."),
-		candidatesEarly:  counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
-		iceRestarts:      counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
-		dataDropped:      counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
-		dataMessages:     counters("data_messages_total", "Data-channel messages of viewers by kind.", "kind"),
-		dataRequests:     counters("data_requests_total", "Data-channel requests by what became of them.", "request", "outcome"),
-		hooks:            counters("hooks_total", "The owner's commands that viewers asked for, by what became of them.", "outcome"),
-		talks:            counter("talks_total", "Times a viewer began to talk to the audio sink."),
-		talkFailures:     counter("talk_failures_total", "Talks that the audio sink failed."),
-		talkPackets:      counters("talk_packets_total", "Packets of viewers' sound for the audio sink, by what became of them.", "outcome"),
-		unitsBad:         counter("access_units_bad_total", "Access units that could not be packetised."),
-		unitsEarly:       counter("access_units_early_total", "Video of a source that just started, before its first key frame."),
-		groupsLetGo:      counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
-		wishesMerged:     counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
-		keyFramesAsked:   counter("key_frames_asked_total", "Key frames asked of the source."),
-		storageJoins:     counters("storage_joins_total", "Joins of the storage session by what they brought.", "outcome"),
-		storageRejoins:   counter("storage_rejoins_total", "Times a storage peer took over from one that delivered."),
-		storageFailures:  counter("storage_failures_total", "Storage peers that ended, and joins that were given up."),
-		bitrateAsked:     gauge("bitrate_asked_bps", "Bits per second of video that the source was asked for; 0: its own rate."),
-		pictureStep:      gauge("picture_step", "0: the full picture; 1: half the pictures per second; 2: half width and height as well."),
+		viewers:          r.gauge("viewers", "Viewers that have a slot."),
+		viewersRefused:   r.counter("viewers_refused_total", "Offers refused because all slots were taken."),
+		reconnects:       r.counter("session_reconnects_total", "Times the signaling session was lost."),
+		replaced:         r.counter("session_replaced_total", "Signaling sockets replaced before the old one was given up."),
+		failures:         r.counters("session_failures_total", "Failures of the signaling session by what they mean.", "class"),
+		messagesBad:      r.counter("signaling_messages_bad_total", "Signaling messages that could not be understood."),
+		refusedByService: r.counter("signaling_messages_refused_total", "Messages that the service refused for good."),
+		outboxFull:       r.counter("signaling_outbox_full_total", "Messages dropped because the outbox was full."),
+		offersBad:        r.counter("offers_bad_total", "Offers that could not be answered."),
+		codecsRefused:    r.counters("viewers_codec_refused_total", "Offers refused because the viewer cannot decode the stream, by the stream's codec.", "codec"),
+		candidatesBad:    r.counter("candidates_bad_total", "Remote candidates that could not be used."),
+		pathsCollapsed:   r.counter("paths_collapsed_total", "Times a viewer's path fell to less than half of what it was sent; it goes on with a key frame."),
+		candidatesEarly:  r.counter("candidates_early_dropped_total", "Candidates before an offer, beyond what is held, and of viewers that were turned away."),
+		reloads:          r.counters("setting_reloads_total", "Changes of the settings while the device ran, by outcome: taken, or refused and the old ones kept.", "outcome"),
+		iceRestarts:      r.counter("ice_restarts_total", "Times a connected viewer got a new path by restarting ICE."),
+		dataDropped:      r.counter("data_messages_dropped_total", "Data-channel replies that could not be sent."),
+		dataMessages:     r.counters("data_messages_total", "Data-channel messages of viewers by kind.", "kind"),
+		dataRequests:     r.counters("data_requests_total", "Data-channel requests by what became of them.", "request", "outcome"),
+		hooks:            r.counters("hooks_total", "The owner's commands that viewers asked for, by what became of them.", "outcome"),
+		talks:            r.counter("talks_total", "Times a viewer began to talk to the audio sink."),
+		talkFailures:     r.counter("talk_failures_total", "Talks that the audio sink failed."),
+		talkPackets:      r.counters("talk_packets_total", "Packets of viewers' sound for the audio sink, by what became of them.", "outcome"),
+		unitsBad:         r.counter("access_units_bad_total", "Access units that could not be packetised."),
+		unitsEarly:       r.counter("access_units_early_total", "Video of a source that just started, before its first key frame."),
+		groupsLetGo:      r.counter("groups_let_go_total", "Groups of pictures too large to hold for new viewers."),
+		wishesMerged:     r.counter("key_frame_wishes_merged_total", "Key-frame wishes answered by an earlier one."),
+		keyFramesAsked:   r.counter("key_frames_asked_total", "Key frames asked of the source."),
+		storageJoins:     r.counters("storage_joins_total", "Joins of the storage session by what they brought.", "outcome"),
+		storageRejoins:   r.counter("storage_rejoins_total", "Times a storage peer took over from one that delivered."),
+		storageFailures:  r.counter("storage_failures_total", "Storage peers that ended, and joins that were given up."),
+		bitrateAsked:     r.gauge("bitrate_asked_bps", "Bits per second of video that the source was asked for; 0: its own rate."),
+		pictureStep:      r.gauge("picture_step", "0: the full picture; 1: half the pictures per second; 2: half width and height as well."),
 	}
-	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state, m.viewers, m.viewersRefused, m.reconnects, m.replaced, m.failures, m.messagesBad, m.refusedByService,
-		m.outboxFull, m.offersBad, m.codecsRefused, m.candidatesBad, m.candidatesEarly, m.pathsCollapsed, m.iceRestarts, m.dataDropped, m.dataMessages, m.dataRequests, m.hooks, m.talks, m.talkFailures, m.talkPackets, m.unitsBad, m.unitsEarly, m.groupsLetGo, m.wishesMerged,
-		m.keyFramesAsked, m.bitrateAsked, m.pictureStep, m.storageJoins, m.storageRejoins, m.storageFailures, actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(newEngineCollector(engine), m.phases, m.state,
+		actors.NewCollector(sys), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, f := range failureClasses {
 		m.failures.WithLabelValues(f.class)
 	}

@@ -26,6 +26,8 @@ type storage struct {
 	edges *actors.Edges
 	creds *messages.Credentials
 
+	relayOnly bool
+
 	socket *messages.StorageSocket // newest; nil: none yet
 	wanted bool                    // to join as soon as there is one
 	join   *join                   // under way; nil: none
@@ -77,7 +79,7 @@ const (
 )
 
 func newStorage(p *parts) *storage {
-	s := &storage{parts: p}
+	s := &storage{parts: p, relayOnly: p.cfg.RelayOnly}
 	s.status = messages.StorageStatus{State: storageWaiting, Since: time.Now(), Channel: p.cfg.StorageChannel}
 	return s
 }
@@ -95,6 +97,8 @@ func (s *storage) Receive(ctx actor.Context) {
 		s.onCredentials(msg)
 	case *messages.StorageSocket:
 		s.onStorageSocket(msg)
+	case *messages.Settings:
+		s.relayOnly = msg.RelayOnly
 	case *joinServers:
 		s.onJoinServers(ctx, msg)
 	case *joined:
@@ -234,7 +238,7 @@ func (s *storage) connect(ctx actor.Context) {
 	s.timer.Stop()
 	s.join, s.tries = nil, 0
 	s.metrics.storageJoins.WithLabelValues("offer").Inc()
-	if s.next = s.spawn(ctx, rtc.PeerConfig{IceServers: j.servers, RelayOnly: s.cfg.RelayOnly}); s.next == nil {
+	if s.next = s.spawn(ctx, rtc.PeerConfig{IceServers: j.servers, RelayOnly: s.relayOnly}); s.next == nil {
 		s.fail(errors.New("no peer could be made"))
 		return
 	}

@@ -26,6 +26,7 @@ type viewer struct {
 	clientID  string
 	epoch     uint64
 	config    rtc.PeerConfig
+	grants    Grants
 	parent    string // path of who supervises it
 	signaling string // path of the session that its answer and candidates go to
 	stores    bool   // the peer of a storage session (viewer_storage.go)
@@ -72,7 +73,7 @@ const (
 )
 
 func newViewer(p *parts, clientID string, epoch uint64, config rtc.PeerConfig) *viewer {
-	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, parent: pathViewers, signaling: pathSession, state: viewerWaiting, phases: messages.Phases{}, data: newData(),
+	return &viewer{parts: p, clientID: clientID, epoch: epoch, config: config, grants: p.cfg.Grants, parent: pathViewers, signaling: pathSession, state: viewerWaiting, phases: messages.Phases{}, data: newData(),
 		log: p.sys.Log().With(zap.String("viewer", clientID), zap.Uint64("epoch", epoch))}
 }
 
@@ -119,6 +120,8 @@ func (v *viewer) Receive(ctx actor.Context) {
 		v.onDataLate(msg)
 	case *messages.PeerKeyFrameWish:
 		v.onPeerKeyFrameWish(ctx)
+	case *messages.Settings:
+		v.grants = msg.Grants
 	case *messages.PeerGone:
 		v.onPeerGone(ctx, msg)
 	case *written:

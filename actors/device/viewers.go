@@ -21,6 +21,7 @@ import (
 // has started again. Who comes when all slots are taken gets an answer that rejects all media.
 type viewers struct {
 	*parts
+	newest  *parts // with the settings of now, which those who come have
 	edges   *actors.Edges
 	table   map[string]*entry // by client id
 	epoch   uint64            // of the newest viewer, part of its name
@@ -51,7 +52,7 @@ const (
 )
 
 func newViewers(p *parts) *viewers {
-	return &viewers{parts: p, table: map[string]*entry{}, turned: map[string]time.Time{}}
+	return &viewers{parts: p, newest: p, table: map[string]*entry{}, turned: map[string]time.Time{}}
 }
 
 // Receive implements actor.Actor.
@@ -73,6 +74,8 @@ func (v *viewers) Receive(ctx actor.Context) {
 		v.onRollCall(ctx, msg)
 	case *messages.ViewerStatus:
 		v.onStatus(msg)
+	case *messages.Settings:
+		v.onSettings(ctx, msg)
 	case *messages.CensusWanted:
 		v.onCensusWanted(ctx)
 	case *actor.Terminated:
@@ -103,7 +106,7 @@ func (v *viewers) onOffer(ctx actor.Context, msg *messages.Offer) {
 		delete(v.table, msg.ClientID)
 		known = nil
 	}
-	if v.count(true) >= v.cfg.ViewersMax {
+	if v.count(true) >= v.newest.cfg.ViewersMax {
 		v.turnAway(ctx, msg)
 		return
 	}
@@ -122,7 +125,7 @@ func (v *viewers) onOffer(ctx actor.Context, msg *messages.Offer) {
 func (v *viewers) turnAway(ctx actor.Context, msg *messages.Offer) {
 	v.refused++
 	v.metrics.viewersRefused.Inc()
-	v.sys.Log().Warn("viewer refused, all slots are taken", zap.String("viewer", msg.ClientID), zap.Int("viewers_max", v.cfg.ViewersMax))
+	v.sys.Log().Warn("viewer refused, all slots are taken", zap.String("viewer", msg.ClientID), zap.Int("viewers_max", v.newest.cfg.ViewersMax))
 	if waiting := v.table[msg.ClientID]; waiting != nil { // for this offer, with candidates
 		ctx.Stop(waiting.pid)
 		delete(v.table, msg.ClientID)
@@ -159,11 +162,11 @@ func (v *viewers) onRemoteCandidate(ctx actor.Context, msg *messages.RemoteCandi
 
 func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 	v.epoch++
-	epoch, peer := v.epoch, v.peer()
+	epoch, peer, newest := v.epoch, v.peer(), v.newest
 	pid, err := v.sys.Spawn(ctx, actors.Spec{
 		Name: fmt.Sprintf("viewer-%s-%d", clientID, epoch), Kind: "viewer",
 		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane, Inline: true},
-		New:   func() actor.Actor { return newViewer(v.parts, clientID, epoch, peer) },
+		New:   func() actor.Actor { return newViewer(newest, clientID, epoch, peer) },
 	})
 	if err != nil {
 		v.sys.Log().Error("spawn viewer failed", zap.String("viewer", clientID), zap.Error(err))
@@ -175,7 +178,7 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 
 // peer is what a viewer's connection is made with now.
 func (v *viewers) peer() rtc.PeerConfig {
-	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.cfg.RelayOnly, Reflexive: v.mapped, Video: v.cfg.Source.VideoCodec(), Sound: v.cfg.Sink != nil}
+	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.newest.cfg.RelayOnly, Reflexive: v.mapped, Video: v.cfg.Source.VideoCodec(), Sound: v.cfg.Sink != nil}
 }
 
 // count is the number of viewers that have, or have not yet, sent their offer.
@@ -202,7 +205,7 @@ func (v *viewers) onStatus(msg *messages.ViewerStatus) {
 }
 
 func (v *viewers) onCensusWanted(ctx actor.Context) {
-	census := &messages.Census{Limit: v.cfg.ViewersMax, Refused: v.refused, Viewers: []messages.ViewerStatus{}}
+	census := &messages.Census{Limit: v.newest.cfg.ViewersMax, Refused: v.refused, Viewers: []messages.ViewerStatus{}}
 	for _, e := range v.table {
 		census.Viewers = append(census.Viewers, e.status)
 	}

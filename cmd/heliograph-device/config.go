@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
+	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 )
 
@@ -36,12 +37,12 @@ type config struct {
 	VideoSize    string `flag:"video-size" env:"HELIOGRAPH_VIDEO_SIZE" default:"1280x720" help:"picture of test and cameras"`
 	VideoFPS     int    `flag:"video-fps" env:"HELIOGRAPH_VIDEO_FPS" default:"30" help:"pictures per second of test and cameras"`
 	VideoBitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video of test and cameras at most; viewers' networks may ask for less"`
-	BitrateMin   int    `flag:"bitrate-min" env:"HELIOGRAPH_BITRATE_MIN" default:"150000" help:"bits per second of video that a source of variable bitrate is asked for at least; where networks carry less, it is asked for fewer, then smaller pictures"`
-	BitrateMax   int    `flag:"bitrate-max" env:"HELIOGRAPH_BITRATE_MAX" default:"0" help:"bits per second of video that it is asked for at most; 0: what it makes by itself"`
-	BitrateSlew  int    `flag:"bitrate-slew" env:"HELIOGRAPH_BITRATE_SLEW" default:"40" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
+	BitrateMin   int    `flag:"bitrate-min" live:"true" env:"HELIOGRAPH_BITRATE_MIN" default:"150000" help:"bits per second of video that a source of variable bitrate is asked for at least; where networks carry less, it is asked for fewer, then smaller pictures"`
+	BitrateMax   int    `flag:"bitrate-max" live:"true" env:"HELIOGRAPH_BITRATE_MAX" default:"0" help:"bits per second of video that it is asked for at most; 0: what it makes by itself"`
+	BitrateSlew  int    `flag:"bitrate-slew" live:"true" env:"HELIOGRAPH_BITRATE_SLEW" default:"40" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
 	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
 	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
-	ViewersMax   int    `flag:"viewers-max" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
+	ViewersMax   int    `flag:"viewers-max" live:"true" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 
 	StorageChannel string        `flag:"storage-channel" env:"AWS_KVS_STORAGE_CHANNEL_NAME" default:"" help:"name of a channel that is mapped to a stream: the camera joins its storage session; the same as --channel: no viewers; empty: none" group:"Storage"`
 	StorageLife    time.Duration `flag:"storage-life" env:"HELIOGRAPH_STORAGE_LIFE" default:"55m" help:"when to join the storage session anew, without a gap; AWS ends it after an hour"`
@@ -49,20 +50,20 @@ type config struct {
 	ListenUDP   string        `flag:"listen-udp" env:"HELIOGRAPH_LISTEN_UDP" default:":0" help:"address of the UDP socket that all viewers share" group:"Network"`
 	Interfaces  []string      `flag:"interface" env:"HELIOGRAPH_INTERFACE" default:"" help:"network interfaces whose addresses viewers are offered: names and patterns such as eth0,wlan*, or !docker* for all but those; empty: all. It counts where --listen-udp names no host"`
 	Loopback    bool          `flag:"loopback" env:"HELIOGRAPH_LOOPBACK" default:"false" help:"offer loopback candidates too; always on when the endpoint is on loopback"`
-	RelayOnly   bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
+	RelayOnly   bool          `flag:"relay-only" live:"true" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"connect through TURN alone"`
 	SpareRelay  bool          `flag:"spare-relay" env:"HELIOGRAPH_SPARE_RELAY" default:"true" help:"keep an allocation on the TURN server ready for the next viewer"`
 	DataChannel bool          `flag:"data-channel" env:"ENABLE_SCTP_DATA_CHANNEL" default:"true" help:"accept data channels"`
 	TWCC        bool          `flag:"twcc" env:"ENABLE_TWCC_SUPPORT" default:"true" help:"transport-wide congestion control feedback"`
 	Consent     time.Duration `flag:"consent-timeout" env:"HELIOGRAPH_CONSENT_TIMEOUT" default:"25s" help:"how long a viewer may give no sign of life before its slot is free again"`
 	Pacing      bool          `flag:"signaling-pacing" env:"HELIOGRAPH_SIGNALING_PACING" default:"true" help:"keep to AWS's limits of messages per second"`
 
-	DataGrants   map[string][]string `flag:"data-grant" default:"" help:"what viewers may ask for by data channel beyond the harmless: PATTERN=bitrate exec:NAME, for a pattern of client ids such as operator-*; may be repeated" group:"Data channel"`
-	DataCommands map[string][]string `flag:"data-command" default:"" help:"a program that a viewer may be granted: NAME=PROGRAM ARGUMENT, run without a shell; may be repeated"`
+	DataGrants   map[string][]string `flag:"data-grant" live:"true" default:"" help:"what viewers may ask for by data channel beyond the harmless: PATTERN=bitrate exec:NAME, for a pattern of client ids such as operator-*; may be repeated" group:"Data channel"`
+	DataCommands map[string][]string `flag:"data-command" live:"true" default:"" help:"a program that a viewer may be granted: NAME=PROGRAM ARGUMENT, run without a shell; may be repeated"`
 
 	Processors   int    `flag:"processors" env:"HELIOGRAPH_PROCESSORS" default:"1" help:"threads that run at the same time; one costs least, 0 = all there are" group:"Operation"`
 	Admin        string `flag:"admin" env:"HELIOGRAPH_ADMIN" default:"127.0.0.1:8090" help:"loopback address of /sessions, /metrics, /readyz and /debug/pprof; empty: none"`
 	PrintMetrics bool   `flag:"print-metrics" env:"METRIC_PRINT_ENABLED" default:"false" help:"print every viewer's setup phases as a table"`
-	LogLevel     string `flag:"log-level" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
+	LogLevel     string `flag:"log-level" live:"true" env:"HELIOGRAPH_LOG_LEVEL,AWS_KVS_LOG_LEVEL" default:"info" help:"debug, info, warn, error, or the C SDK's 1 to 7"`
 	LogFormat    string `flag:"log-format" env:"HELIOGRAPH_LOG_FORMAT" default:"auto" help:"auto, text or json"`
 }
 
@@ -120,6 +121,14 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		cfg.PrintMetrics = os.Stdout
 	}
 	return cfg, nil
+}
+
+// live are the settings that may change while the device runs.
+func (c config) live() *messages.Settings {
+	return &messages.Settings{
+		ViewersMax: c.ViewersMax, RelayOnly: c.RelayOnly, BitrateMin: c.BitrateMin, BitrateMax: c.BitrateMax, BitrateSlew: c.BitrateSlew,
+		Grants: c.DataGrants, Commands: c.DataCommands,
+	}
 }
 
 // credentials picks where they come from: the certificate when there is one, else AWS's chain.

@@ -32,17 +32,29 @@ func main() {
 func run(args, environ []string, out io.Writer) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
+	again := func() (s config, err error) {
+		return s, dispatch(ctx, args, environ, io.Discard, func(read config) error { s = read; return nil })
+	}
+	return dispatch(ctx, args, environ, out, func(s config) error { return serve(ctx, s, again) })
+}
+
+// dispatch reads the settings and does what the arguments name: serve, unless they name a command.
+func dispatch(ctx context.Context, args, environ []string, out io.Writer, serve func(config) error) error {
 	serving, examining := &config{}, &examine{}
 	return settings.Dispatch("heliograph-device", []settings.Command{
-		{Config: serving, Run: func([]string) error { return serve(ctx, *serving) }},
+		{Config: serving, Run: func([]string) error { return serve(*serving) }},
 		{Words: "doctor", Help: "check everything between this machine and its first viewer, with the device's settings, and say what to do",
 			Config: examining, Run: func([]string) error { return examining.run(ctx, out) }},
 	}, args, environ, out)
 }
 
-// serve runs the device until ctx ends.
-func serve(ctx context.Context, s config) error {
-	log, err := settings.Logger(s.LogLevel, s.LogFormat)
+// serve runs the device until ctx ends. again reads the settings once more.
+func serve(ctx context.Context, s config, again func() (config, error)) error {
+	level, err := settings.Level(s.LogLevel)
+	if err != nil {
+		return err
+	}
+	log, err := settings.LoggerAt(level, s.LogFormat)
 	if err != nil {
 		return err
 	}
@@ -63,7 +75,14 @@ func serve(ctx context.Context, s config) error {
 	if addr := d.AdminAddr(); addr != "" {
 		log.Info("admin door open", zap.String("url", "http://"+addr+"/sessions"))
 	}
-	err = supervisor.Attend(ctx, d.Failed(), func(ctx context.Context) (string, error) { return status(ctx, d) })
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, syscall.SIGHUP)
+	defer signal.Stop(changed)
+	reloads := reloading{d, s, again, level, log}
+	err = supervisor.Attend(ctx, notify.Program{
+		Failed: d.Failed(), Check: func(ctx context.Context) (string, error) { return status(ctx, d) },
+		Changed: changed, Reload: reloads.reload,
+	})
 	stopping, release := context.WithTimeout(context.Background(), stopWithin)
 	defer release()
 	return errors.Join(err, d.Stop(stopping))

@@ -90,7 +90,9 @@ func (o *options) serve(ctx context.Context, stop func(), out io.Writer) error {
 		return err
 	}
 	announce(out, s)
-	failed := supervisor.Attend(ctx, s.Failed(), func(ctx context.Context) (string, error) { return "serving " + s.PublicURL, s.Ready(ctx) })
+	failed := supervisor.Attend(ctx, notify.Program{
+		Failed: s.Failed(), Check: func(ctx context.Context) (string, error) { return "serving " + s.PublicURL, s.Ready(ctx) },
+	})
 	stop() // a second signal ends the process at once
 	stopping, cancel := context.WithTimeout(context.Background(), stopWait)
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -57,19 +58,32 @@ func FromEnvironment(environ []string, pid int) (*Supervisor, error) {
 	return s, nil
 }
 
-// Attend says that the program is up, and goes on saying so for as long as check answers: a program whose
-// parts no longer answer is one that the watchdog shall end. check tells how things are in one line for
-// people. It returns when ctx ends, nil then, or with the error of a program that has failed.
-func (s *Supervisor) Attend(ctx context.Context, failed <-chan error, check func(context.Context) (string, error)) error {
+// Program is what a supervisor attends to.
+type Program struct {
+	Failed <-chan error                              // when it cannot go on
+	Check  func(ctx context.Context) (string, error) // tells how things are, in one line for people
+
+	Changed <-chan os.Signal      // when it shall read its settings again; nil: never
+	Reload  func(context.Context) // does so
+}
+
+// Attend says that the program is up, and goes on saying so for as long as its check answers: a program
+// whose parts no longer answer is one that the watchdog shall end. It returns when ctx ends, nil then, or
+// with the error of a program that has failed.
+func (s *Supervisor) Attend(ctx context.Context, p Program) error {
 	s.say("READY=1")
 	defer s.say("STOPPING=1")
 	ticker := time.NewTicker(s.every())
 	defer ticker.Stop()
 	for {
-		s.attest(ctx, check)
+		s.attest(ctx, p.Check)
 		select {
 		case <-ticker.C:
-		case err := <-failed:
+		case <-p.Changed:
+			s.say("RELOADING=1")
+			p.Reload(ctx)
+			s.say("READY=1")
+		case err := <-p.Failed:
 			return err
 		case <-ctx.Done():
 			return nil

@@ -54,7 +54,7 @@ func TestTellsTheManager(t *testing.T) {
 		cancel()
 		return "again", nil
 	}
-	if err := m.Attend(ctx, nil, check); err != nil {
+	if err := m.Attend(ctx, Program{Check: check}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
@@ -73,7 +73,7 @@ func TestEndsWithTheProgram(t *testing.T) {
 	}
 	failed := make(chan error, 1)
 	failed <- io.ErrUnexpectedEOF
-	if err := m.Attend(t.Context(), failed, nil); err != io.ErrUnexpectedEOF {
+	if err := m.Attend(t.Context(), Program{Failed: failed}); err != io.ErrUnexpectedEOF {
 		t.Fatalf("ended with %v", err)
 	}
 }

@@ -16,6 +16,7 @@ type field struct {
 	help     string
 	group    string
 	secret   bool
+	live     bool // a program that runs takes another value
 	goName   string
 	dest     reflect.Value
 	from     string // what has set it last; empty: its default
@@ -65,6 +66,7 @@ func collect(fields []*field, v reflect.Value, group string) []*field {
 			help:     tag.Tag.Get("help"),
 			group:    group,
 			secret:   tag.Tag.Get("secret") == "true",
+			live:     tag.Tag.Get("live") == "true",
 			goName:   tag.Name,
 			dest:     dest,
 		}

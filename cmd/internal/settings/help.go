@@ -74,6 +74,9 @@ func helpRow(f *field) []string {
 // describe returns the line below a setting.
 func describe(f *field) string {
 	help := f.help
+	if f.live {
+		help += " (may change while it runs)"
+	}
 	if f.secret {
 		help = strings.TrimSpace(help + " (secret: never printed)")
 	}

@@ -27,10 +27,24 @@ var levels = map[string]zapcore.Level{
 // silent, or a number as in AWS_KVS_LOG_LEVEL. The format is text, json, or auto (also when empty):
 // text on a terminal, JSON elsewhere.
 func Logger(level, format string) (*zap.Logger, error) {
-	min, ok := levels[strings.ToLower(level)]
-	if !ok {
-		return nil, fmt.Errorf("unknown log level %q: want debug, info, warn, error, silent, or 1 to 7", level)
+	min, err := Level(level)
+	if err != nil {
+		return nil, err
 	}
+	return LoggerAt(min, format)
+}
+
+// Level reads a level; one that is atomic may be changed later.
+func Level(text string) (zap.AtomicLevel, error) {
+	level, ok := levels[strings.ToLower(text)]
+	if !ok {
+		return zap.AtomicLevel{}, fmt.Errorf("unknown log level %q: want debug, info, warn, error, silent, or 1 to 7", text)
+	}
+	return zap.NewAtomicLevelAt(level), nil
+}
+
+// LoggerAt is Logger with a level that may change.
+func LoggerAt(min zap.AtomicLevel, format string) (*zap.Logger, error) {
 	var encoder zapcore.Encoder
 	switch strings.ToLower(format) {
 	case "", "auto":

@@ -13,6 +13,7 @@
 //	help:"..."           one line for --help
 //	group:"signaling"    heading in --help, for this field or struct and those after it
 //	secret:"true"        never printed; reached by environment only unless a flag tag is given
+//	live:"true"          takes another value without a restart (Take); --help says so
 //
 // Types: string, bool, int, float64, time.Duration, []string (commas separate the items; a flag may
 // be repeated), map[string][]string (a flag NAME=WORD WORD..., repeated for further names, and a mapping
