@@ -48,6 +48,7 @@ type connection struct {
 	code   int       // to close with
 	reason string
 	late   []held // by a fault
+	struck string // by a fault of this kind before the socket came, which its client may have already; empty: not
 
 	offers, answers, candidates *rate.Limiter // from the first such message on
 }
@@ -149,6 +150,10 @@ func (c *connection) expecting(ctx actor.Context) {
 		c.onSocketOpened(ctx, msg)
 	case *messages.SocketAbandoned, *socketLate:
 		c.end(0, "abandoned")
+	case *messages.Disturb:
+		if msg.Strikes(c.admit.Channel.Name, c.admit.ClientID) {
+			c.struck = msg.Kind
+		}
 	case *actors.EdgeEnded:
 		c.onEdgeEnded(ctx, msg)
 	}
@@ -166,7 +171,10 @@ func (c *connection) onSocketOpened(ctx actor.Context, msg *messages.SocketOpene
 	c.await()
 	c.place.open()
 	c.state = c.connected
-	if set := c.faults.Load(); set != nil {
+	switch set := c.faults.Load(); {
+	case c.struck != "":
+		c.suffer(c.struck)
+	case set != nil:
 		c.meet(set)
 	}
 }
