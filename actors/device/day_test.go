@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,10 @@ type fakeService struct {
 	stop  chan struct{}
 	live  sync.WaitGroup
 
+	mu   sync.Mutex // guards the rest
+	down bool
+	open []net.Conn // all that were dialled
+
 	describes, endpoints, servers, sockets, pings, expired atomic.Int64
 }
 
@@ -51,7 +56,13 @@ func newFakeService() *fakeService {
 
 // dial is the device's.
 func (f *fakeService) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
 	near, far := net.Pipe()
+	f.open = append(f.open, far)
 	select {
 	case f.conns <- far:
 		return near, nil
@@ -60,6 +71,23 @@ func (f *fakeService) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// fall ends every connection, and takes no more until rise.
+func (f *fakeService) fall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = true
+	for _, conn := range f.open {
+		_ = conn.Close()
+	}
+	f.open = nil
+}
+
+func (f *fakeService) rise() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.down = false
 }
 
 // Accept, Close and Addr make it the listener of an http.Server.
@@ -235,8 +263,7 @@ func (d *day) stop(t *testing.T) {
 	d.service.live.Wait()
 }
 
-// counts is what happened so far.
-func (d *day) counts(t *testing.T) string {
+func (d *day) session(t *testing.T) messages.SessionStatus {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -244,7 +271,13 @@ func (d *day) counts(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := d.service
+	return status
+}
+
+// counts is what happened so far.
+func (d *day) counts(t *testing.T) string {
+	t.Helper()
+	status, f := d.session(t), d.service
 	return strings.Join([]string{
 		fmt.Sprintf("session %s, reconnects %d, replaced %d, failures %d", status.State, status.Reconnects, status.Replaced, len(status.Failures)),
 		fmt.Sprintf("describe %d, endpoints %d, sockets %d, ended by the service %d", f.describes.Load(), f.endpoints.Load(), f.sockets.Load(), f.expired.Load()),
@@ -284,6 +317,42 @@ frames 88200`)
 			}
 		}
 	})
+}
+
+// The service is gone for a minute, and for an hour: no frame is lost, it is asked ever less often, and the
+// session is back as soon as the back-off allows.
+func TestServiceDown(t *testing.T) {
+	for _, gone := range []time.Duration{time.Minute, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDay(t)
+			defer d.stop(t)
+			time.Sleep(10*time.Minute + 500*time.Millisecond)
+			synctest.Wait()
+			frames := d.frames.Load()
+			d.service.fall()
+			time.Sleep(gone)
+			synctest.Wait()
+			if lost := frames + int64(gone/time.Second) - d.frames.Load(); lost != 0 {
+				t.Errorf("%d frames were lost while the service was gone", lost)
+			}
+			status := d.session(t)
+			tries := status.Failures[failedRefused.class]
+			if status.State == stateOpen || tries < 5 || tries > 5+2*uint64(gone/backOffMax) {
+				t.Errorf("after %v the session is %s and was refused %d times", gone, status.State, tries)
+			}
+			d.service.rise()
+			rose := time.Now()
+			for d.session(t).State != stateOpen && time.Since(rose) < time.Hour {
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+			}
+			took := time.Since(rose)
+			if took > backOffMax {
+				t.Errorf("back after %v, the longest wait is %v", took, backOffMax)
+			}
+			t.Logf("gone for %v: refused %d times, back %v after the service, no frame lost", gone, tries, took)
+		})
+	}
 }
 
 func checkDay(t *testing.T, d *day, want string) {
