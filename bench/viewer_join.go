@@ -94,7 +94,7 @@ func (v *Viewer) iceServers(servers []messages.IceServer) []messages.IceServer {
 	}
 	chosen := firstUDP(servers)
 	if v.cfg.ControlPlane == "" {
-		chosen = append(chosen, messages.IceServer{URLs: []string{aws.StunURL(v.cfg.Region)}})
+		chosen = append(chosen, messages.IceServer{URLs: []string{aws.StunURL(v.cfg.Region, false)}})
 	}
 	return chosen
 }

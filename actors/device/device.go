@@ -65,6 +65,7 @@ type Config struct {
 	NoCreate     bool                                                                 // do not create the channel when it does not exist
 	Region       string                                                               // AWS region; required
 	ControlPlane string                                                               // URL of the control plane; empty: AWS's of the region
+	DualStack    bool                                                                 // AWS's endpoints that IPv6 reaches too
 	RootCAs      *x509.CertPool                                                       // trusted roots of all TLS; nil: the system's
 	ConnectTo    func(network, address string) string                                 // where to go for a host:port, as curl's --connect-to; nil: there
 	Dial         func(ctx context.Context, network, address string) (net.Conn, error) // opens the connections of TLS; nil: net.Dialer
@@ -191,7 +192,7 @@ func Start(cfg Config) (*Device, error) {
 	parts := &parts{
 		cfg: cfg, sys: d.sys, engine: engine, tls: tlsConfig, metrics: newMetrics(d.sys, engine),
 		aws: aws.NewClient(aws.ClientConfig{
-			Region: cfg.Region, ControlPlane: cfg.ControlPlane, Clock: cfg.Clock,
+			Region: cfg.Region, ControlPlane: cfg.ControlPlane, DualStack: cfg.DualStack, Clock: cfg.Clock,
 			HTTP: &http.Client{Transport: httpTransport, Timeout: restTimeout},
 		}),
 	}

@@ -240,13 +240,13 @@ func (g *gatherer) refreshAfter(d time.Duration) {
 // stun is the server that GetIceServerConfig does not list (kvs-protocol.md 5): AWS's of the region,
 // or, for a compatible service, its first TURN server, which answers STUN as well (RFC 8656, 3).
 func (p *parts) stun(turn []messages.IceServer) []messages.IceServer {
-	return StunServers(p.cfg.ControlPlane, p.cfg.Region, turn)
+	return StunServers(p.cfg.ControlPlane, p.cfg.Region, p.cfg.DualStack, turn)
 }
 
 // StunServers are those that a device asks, given the control plane (empty: AWS's) and its TURN servers.
-func StunServers(controlPlane, region string, turn []messages.IceServer) []messages.IceServer {
+func StunServers(controlPlane, region string, dualStack bool, turn []messages.IceServer) []messages.IceServer {
 	if controlPlane == "" {
-		return []messages.IceServer{{URLs: []string{aws.StunURL(region)}}}
+		return []messages.IceServer{{URLs: []string{aws.StunURL(region, dualStack)}}}
 	}
 	for _, server := range turn {
 		for _, url := range server.URLs {

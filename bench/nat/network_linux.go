@@ -15,8 +15,9 @@ import (
 
 // The public network: a bridge, on which everybody has an address (RFC 5737).
 var (
-	ServerAddress = netip.MustParseAddr("203.0.113.1") // of the public namespace
-	secondAddress = netip.MustParseAddr("203.0.113.2") // the same namespace's, to find out about NATs
+	ServerAddress  = netip.MustParseAddr("203.0.113.1") // of the public namespace
+	ServerAddress6 = netip.MustParseAddr("2001:db8::1") // after IPv6Alone
+	secondAddress  = netip.MustParseAddr("203.0.113.2") // the same namespace's, to find out about NATs
 )
 
 const (
@@ -72,6 +73,26 @@ func Build(ctx context.Context, kinds ...Kind) (_ *Network, err error) {
 		}
 	}
 	return n, nil
+}
+
+// IPv6Alone takes the IPv4 addresses from the public network and from the hosts that are open to it, and
+// gives them IPv6 ones: ServerAddress6, and 2001:db8:: with the numbers of the sides from 10 on (RFC 3849).
+func (n *Network) IPv6Alone(ctx context.Context) error {
+	err := n.Public.ipv6Alone(ctx, "bridge", ServerAddress6)
+	for _, s := range n.Sides {
+		address := netip.MustParseAddr(fmt.Sprint("2001:db8::", s.Public.As4()[3]))
+		err = errors.Join(err, s.Host.ipv6Alone(ctx, "eth0", address))
+		s.Local, s.Public = address, address
+	}
+	return err
+}
+
+func (n *Namespace) ipv6Alone(ctx context.Context, device string, address netip.Addr) error {
+	return errors.Join(
+		n.sysctl("ipv6.conf."+device+".addr_gen_mode=1", // no link-local addresses
+			"ipv6.conf.all.disable_ipv6=0", "ipv6.conf.lo.disable_ipv6=0", "ipv6.conf."+device+".disable_ipv6=0"),
+		n.IP(ctx, "addr flush dev "+device, fmt.Sprintf("addr add %s/64 dev %s nodad", address, device)),
+	)
 }
 
 // Close removes all of it. End first what runs within.

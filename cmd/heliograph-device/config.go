@@ -17,12 +17,13 @@ import (
 // config is what the user may set, by flag, environment or file. The environment names are those of
 // the AWS SDKs, the C SDK's samples and the C reference.
 type config struct {
-	Channel  string `flag:"channel" env:"AWS_KVS_CHANNEL_NAME" default:"" help:"name of the signaling channel" group:"Channel"`
-	Create   bool   `flag:"create-channel" env:"HELIOGRAPH_CREATE_CHANNEL" default:"true" help:"create the channel when it does not exist"`
-	Region   string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" help:"AWS region"`
-	Endpoint string `flag:"endpoint" env:"CONTROL_PLANE_URI,AWS_ENDPOINT_URL_KINESIS_VIDEO" default:"" help:"control plane URL of a compatible service; empty: AWS"`
-	CAFile   string `flag:"ca-file" env:"AWS_KVS_CACERT_PATH,AWS_CA_CERT_PATH" default:"" help:"PEM file of the roots to trust; empty: the system's"`
-	Profile  string `flag:"profile" env:"AWS_PROFILE" default:"" help:"profile of the shared AWS configuration"`
+	Channel   string `flag:"channel" env:"AWS_KVS_CHANNEL_NAME" default:"" help:"name of the signaling channel" group:"Channel"`
+	Create    bool   `flag:"create-channel" env:"HELIOGRAPH_CREATE_CHANNEL" default:"true" help:"create the channel when it does not exist"`
+	Region    string `flag:"region" env:"AWS_REGION,AWS_DEFAULT_REGION" default:"us-west-2" help:"AWS region"`
+	Endpoint  string `flag:"endpoint" env:"CONTROL_PLANE_URI,AWS_ENDPOINT_URL_KINESIS_VIDEO" default:"" help:"control plane URL of a compatible service; empty: AWS"`
+	DualStack bool   `flag:"dual-stack" env:"AWS_USE_DUALSTACK_ENDPOINT,KVS_DUALSTACK_ENDPOINTS" default:"false" help:"use AWS's endpoints that IPv6 reaches too (kinesisvideo.REGION.api.aws), and with them such TURN servers; nothing to --endpoint"`
+	CAFile    string `flag:"ca-file" env:"AWS_KVS_CACERT_PATH,AWS_CA_CERT_PATH" default:"" help:"PEM file of the roots to trust; empty: the system's"`
+	Profile   string `flag:"profile" env:"AWS_PROFILE" default:"" help:"profile of the shared AWS configuration"`
 
 	IoTEndpoint  string `flag:"iot-endpoint" env:"AWS_IOT_CORE_CREDENTIAL_ENDPOINT,AWS_CREDENTIALS_ENDPOINT" default:"" help:"host of the IoT credentials provider; set, the device's certificate is what it has instead of keys" group:"Credentials by certificate (AWS IoT)"`
 	IoTRoleAlias string `flag:"iot-role-alias" env:"AWS_IOT_CORE_ROLE_ALIAS,AWS_IOT_THING_ROLE_ALIAS" default:"" help:"role alias to ask for"`
@@ -109,7 +110,7 @@ func (c config) device(ctx context.Context, log *zap.Logger) (device.Config, err
 		return device.Config{}, err
 	}
 	cfg := device.Config{
-		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint,
+		Channel: c.Channel, NoCreate: !c.Create, Region: c.Region, ControlPlane: c.Endpoint, DualStack: c.DualStack,
 		RootCAs: roots, Credentials: provider, Clock: clock, Source: source, SourceOnDemand: c.SourceStart == "viewer", ViewersMax: c.ViewersMax,
 		StorageChannel: c.StorageChannel, StorageLife: c.StorageLife,
 		Bitrate: device.BitrateLimits{Min: c.BitrateMin, Max: c.BitrateMax, SlewPercent: c.BitrateSlew},

@@ -47,7 +47,7 @@ func (c *examine) run(ctx context.Context, out io.Writer) error {
 		Credentials: func(ctx context.Context) (aws.Provider, error) { return c.credentials(ctx, roots, clock) },
 		Connect:     c.Connect, StunServers: c.NATServers,
 		StunOf: func(turn []messages.IceServer) []messages.IceServer {
-			return device.StunServers(c.Endpoint, c.Region, turn)
+			return device.StunServers(c.Endpoint, c.Region, c.DualStack, turn)
 		},
 		Source:     func() (media.Source, error) { return openSource(c.config, log) },
 		SourceWait: c.SourceWait,
@@ -63,5 +63,5 @@ func (c *config) controlPlane() string {
 	if c.Endpoint != "" {
 		return c.Endpoint
 	}
-	return aws.ControlPlaneURL(c.Region)
+	return aws.ControlPlaneURL(c.Region, c.DualStack)
 }

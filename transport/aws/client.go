@@ -31,6 +31,7 @@ const (
 type ClientConfig struct {
 	Region       string
 	ControlPlane string       // URL; empty: AWS's own for the region
+	DualStack    bool         // AWS's own that IPv6 reaches too, which names such endpoints and TURN servers (kvs-protocol.md 1.1)
 	HTTP         *http.Client // nil: one of the client's own, 30 s for a request
 	Clock        *Clock       // to sign with; it learns from every answer; nil: one of the client's own
 	UserAgent    string       // added to what the SDK says of itself; empty: nothing
@@ -63,6 +64,9 @@ func NewClient(cfg ClientConfig) *Client {
 	})
 	opt := kinesisvideo.Options{
 		Region: cfg.Region, HTTPClient: c.http, Retryer: c.retryer, HTTPSignerV4: freshSigner{now: cfg.Clock.Now},
+	}
+	if cfg.DualStack && cfg.ControlPlane == "" {
+		opt.EndpointOptions.UseDualStackEndpoint = aws.DualStackEndpointStateEnabled
 	}
 	if cfg.ControlPlane != "" {
 		opt.BaseEndpoint = aws.String(strings.TrimSuffix(cfg.ControlPlane, "/"))

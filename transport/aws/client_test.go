@@ -297,12 +297,45 @@ func TestNobodyThereIsNoAnswer(t *testing.T) {
 }
 
 func TestStunURL(t *testing.T) {
-	for region, want := range map[string]string{
-		"us-west-2":  "stun:stun.kinesisvideo.us-west-2.amazonaws.com:443",
-		"cn-north-1": "stun:stun.kinesisvideo.cn-north-1.amazonaws.com.cn:443",
+	for _, c := range []struct {
+		region    string
+		dualStack bool
+		want      string
+	}{
+		{"us-west-2", false, "stun:stun.kinesisvideo.us-west-2.amazonaws.com:443"},
+		{"us-west-2", true, "stun:stun.kinesisvideo.us-west-2.api.aws:443"},
+		{"cn-north-1", false, "stun:stun.kinesisvideo.cn-north-1.amazonaws.com.cn:443"},
+		{"cn-north-1", true, "stun:stun.kinesisvideo.cn-north-1.api.amazonwebservices.com.cn:443"},
 	} {
-		if got := StunURL(region); got != want {
-			t.Errorf("%s: %s", region, got)
+		if got := StunURL(c.region, c.dualStack); got != c.want {
+			t.Errorf("%s: %s", c.region, got)
+		}
+	}
+}
+
+// hostOf notes where a call goes, and goes nowhere.
+type hostOf struct{ host string }
+
+func (h *hostOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.host = r.URL.Host
+	return nil, errors.New("nowhere")
+}
+
+func TestControlPlaneHosts(t *testing.T) {
+	for _, c := range []struct {
+		config ClientConfig
+		want   string
+	}{
+		{ClientConfig{Region: "us-west-2"}, "kinesisvideo.us-west-2.amazonaws.com"},
+		{ClientConfig{Region: "us-west-2", DualStack: true}, "kinesisvideo.us-west-2.api.aws"},
+		{ClientConfig{Region: "cn-north-1", DualStack: true}, "kinesisvideo.cn-north-1.api.amazonwebservices.com.cn"},
+		{ClientConfig{Region: "us-west-2", DualStack: true, ControlPlane: "https://own.test"}, "own.test"},
+	} {
+		went := &hostOf{}
+		c.config.HTTP = &http.Client{Transport: went}
+		_, err := NewClient(c.config).DescribeChannel(t.Context(), messages.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, "door")
+		if err == nil || went.host != c.want || c.config.ControlPlane == "" && "https://"+went.host != ControlPlaneURL(c.config.Region, c.config.DualStack) {
+			t.Errorf("%+v goes to %s, want %s (%v)", c.config, went.host, c.want, err)
 		}
 	}
 }

@@ -21,16 +21,23 @@ const answerBytesMax = 64 << 10
 const noServersTTL = 5 * time.Minute
 
 // StunURL returns the region's STUN server (kvs-protocol.md 5): UDP port 443, not 3478.
-func StunURL(region string) string {
-	return "stun:stun." + controlPlaneHost(region) + ":443"
+func StunURL(region string, dualStack bool) string {
+	return "stun:stun." + controlPlaneHost(region, dualStack) + ":443"
 }
 
 // ControlPlaneURL returns AWS's own of the region (kvs-protocol.md 1.1).
-func ControlPlaneURL(region string) string { return "https://" + controlPlaneHost(region) }
+func ControlPlaneURL(region string, dualStack bool) string {
+	return "https://" + controlPlaneHost(region, dualStack)
+}
 
-func controlPlaneHost(region string) string {
+func controlPlaneHost(region string, dualStack bool) string {
 	suffix := "amazonaws.com"
-	if strings.HasPrefix(region, "cn-") {
+	switch china := strings.HasPrefix(region, "cn-"); {
+	case dualStack && china:
+		suffix = "api.amazonwebservices.com.cn"
+	case dualStack:
+		suffix = "api.aws"
+	case china:
 		suffix += ".cn"
 	}
 	return "kinesisvideo." + region + "." + suffix
