@@ -15,8 +15,8 @@ import (
 // finds less. Sound is never shed. A viewer whose path has shown no limit
 // owes nothing.
 //
-// A path that carries less than half of what it was just sent has collapsed: what is under way is late or
-// lost, and to send it once more would fill the path for seconds. The stream goes on with a key frame.
+// A path that loses much and carries less than half of what it was just sent has collapsed: to send once
+// more what is lost would fill the path for seconds. The stream goes on with a key frame.
 type shedding struct {
 	bps  int       // what the path carries; 0: no limit is known
 	debt float64   // bytes
@@ -31,6 +31,7 @@ const (
 	debtAll    = 400 * time.Millisecond
 
 	collapseFactor = 2
+	collapseLoss   = 0.1
 	paceSpan       = 500 * time.Millisecond // how long lately is
 
 	// paceFactor is how much faster than its rate a limited path is sent a large frame, so that the
@@ -41,8 +42,9 @@ const (
 	burstLeast  = 2
 )
 
-// limit sets what the path carries from now on, 0 for no limit, and tells whether it has collapsed.
-func (s *shedding) limit(bps int, now time.Time) (collapsed bool) {
+// limit sets what the path carries from now on, 0 for no limit, and what share of the packets it loses. It
+// tells whether the path has collapsed.
+func (s *shedding) limit(bps int, loss float64, now time.Time) (collapsed bool) {
 	s.pay(now)
 	before := s.bps
 	s.bps = bps
@@ -51,7 +53,7 @@ func (s *shedding) limit(bps int, now time.Time) (collapsed bool) {
 		return false
 	}
 	fell := before == 0 || bps < before
-	if collapsed = fell && s.lately(now)*8 > collapseFactor*float64(bps); collapsed {
+	if collapsed = fell && loss > collapseLoss && s.lately(now)*8 > collapseFactor*float64(bps); collapsed {
 		s.pace = 0                                                // it is told once
 		s.debt = max(s.debt, debtSpares.Seconds()*float64(bps)/8) // a queue stands before the path: no hurry
 	}

@@ -109,8 +109,8 @@ func (s *stream) burst() int {
 
 // limit has the stream keep to what the path carries, 0 for no limit. It tells whether the path has
 // collapsed: video goes on with the next key frame then, which somebody should ask for.
-func (s *stream) limit(bps int, now time.Time) (collapsed bool) {
-	if collapsed = s.shedding.limit(bps, now); collapsed {
+func (s *stream) limit(bps int, loss float64, now time.Time) (collapsed bool) {
+	if collapsed = s.shedding.limit(bps, loss, now); collapsed {
 		s.drop()
 	}
 	return collapsed

@@ -257,7 +257,7 @@ func TestLimitedPathShedsSparesFirst(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newRecorded(t)
 			s.begin(nil)
-			s.shedding.limit(c.bps, s.clock)
+			s.shedding.limit(c.bps, 0, s.clock)
 			s.play(0, 1800)
 			var sent [3]int
 			for _, p := range s.frames {
@@ -287,10 +287,13 @@ func TestCollapsedPathGoesOnWithAKeyFrame(t *testing.T) {
 	s := newRecorded(t)
 	s.begin(nil)
 	s.play(0, 60)
-	if s.limit(2_500_000, s.clock) {
+	if s.limit(2_500_000, 0.6, s.clock) {
 		t.Fatal("a path that carries most of it has collapsed")
 	}
-	if !s.limit(700_000, s.clock) || s.limit(650_000, s.clock) {
+	if s.limit(800_000, 0, s.clock) {
+		t.Fatal("a path that loses nothing has collapsed: what is late still comes")
+	}
+	if !s.limit(700_000, 0.6, s.clock) || s.limit(650_000, 0.6, s.clock) {
 		t.Fatal("the collapse is to be told once")
 	}
 	s.take(videoFrame(60, false))
@@ -335,7 +338,7 @@ func TestNarrowPathGetsKeyFramesWhole(t *testing.T) {
 	const bps = 300_000
 	s := newRecorded(t)
 	s.begin(nil)
-	s.shedding.limit(bps, s.clock)
+	s.shedding.limit(bps, 0, s.clock)
 	var due time.Time
 	for seq := uint64(0); seq < 20*60; seq++ {
 		f := videoFrame(seq, seq%60 == 0)

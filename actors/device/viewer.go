@@ -300,7 +300,7 @@ func (v *viewer) estimate(ctx actor.Context, now time.Time) {
 	if e.Limited {
 		limit = e.Bps
 	}
-	collapsed := v.stream.limit(limit, now)
+	collapsed := v.stream.limit(limit, e.Loss, now)
 	if since := now.Sub(v.advised); since >= estimateTellEvery || since >= limitTellEvery && e.Limited || collapsed {
 		v.advised = now
 		ctx.Send(v.sys.PID(pathEncoder), &messages.ViewerEstimate{ClientID: v.clientID, Epoch: v.epoch, Bps: e.Bps, Limited: e.Limited})
