@@ -45,9 +45,9 @@ func hasElement(name string) bool {
 
 type pipeline struct {
 	p       *C.GstElement
-	sinks   []*C.GstElement
-	encoder *C.GstElement // nil: there is none that takes wishes
-	format  *C.GstElement // nil: the picture is what it is
+	sinks   map[string]*C.GstElement // by name
+	encoder *C.GstElement            // nil: there is none that takes wishes
+	format  *C.GstElement            // nil: the picture is what it is
 }
 
 // open parses a pipeline and finds its named elements. With sync units are given out when they are due.
@@ -66,7 +66,7 @@ func open(text string, sync bool) (*pipeline, error) {
 	if p == nil {
 		return nil, fmt.Errorf("parse pipeline: %s", C.GoString(failure))
 	}
-	g := &pipeline{p: p, encoder: byName(p, encoderName), format: byName(p, formatName)}
+	g := &pipeline{p: p, sinks: map[string]*C.GstElement{}, encoder: byName(p, encoderName), format: byName(p, formatName)}
 	for name, caps := range map[string]string{videoName: videoCaps, audioName: audioCaps} {
 		sink := byName(p, name)
 		switch {
@@ -80,7 +80,7 @@ func open(text string, sync bool) (*pipeline, error) {
 		wanted := C.CString(caps)
 		C.prepare(sink, wanted, cbool(sync))
 		C.free(unsafe.Pointer(wanted))
-		g.sinks = append(g.sinks, sink)
+		g.sinks[name] = sink
 	}
 	return g, nil
 }
@@ -108,8 +108,10 @@ func (g *pipeline) drawClock() {
 	}
 }
 
-// copyUnits writes what a sink gets, for ever.
-func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer) error {
+// copyUnits writes what a sink gets, for ever, or until silence is all that a live source has had to give
+// for so long; 0: however long.
+func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer, silence time.Duration) error {
+	last := time.Now()
 	for {
 		var u C.unit
 		switch C.pull(g.p, sink, &u) {
@@ -117,8 +119,12 @@ func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer) error {
 			time.Sleep(eosPause) // until the pipeline begins again, or the process ends
 			continue
 		case 0:
+			if silence > 0 && time.Since(last) > silence {
+				return fmt.Errorf("the camera has sent no picture for %v", silence)
+			}
 			continue
 		}
+		last = time.Now()
 		data := unsafe.Slice((*byte)(u.data), int(u.size))
 		unit := media.PipeUnit{PTS: time.Duration(u.pts), Monotonic: true, Data: data}
 		if u.codec >= 0 {
@@ -137,13 +143,18 @@ func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer) error {
 
 const eosPause = 10 * time.Millisecond
 
-// watch waits for an error or the end; with loop the stream then begins again.
-func (g *pipeline) watch(loop bool) error {
+// watch waits for an error or the end; with loop the stream then begins again. unlinked says what it means
+// that nobody takes what the source gives.
+func (g *pipeline) watch(loop bool, unlinked string) error {
 	for {
 		var text *C.char
 		switch C.wait_bus(g.p, &text) {
 		case 1:
-			return errors.New(C.GoString(text))
+			message := C.GoString(text)
+			if unlinked != "" && strings.Contains(message, "reason not-linked") {
+				message = unlinked
+			}
+			return errors.New(message)
 		case 2:
 			if !loop || C.rewind_to_start(g.p) == 0 {
 				return errors.New("the stream has ended")

@@ -69,10 +69,11 @@ func run() error {
 		})
 	}
 	stdout := &oneAtATime{w: os.Stdout}
-	for _, sink := range g.sinks {
-		task("copy", func() error { return g.copyUnits(sink, stdout) })
+	task("copy video", func() error { return g.copyUnits(g.sinks[videoName], stdout, p.silence) })
+	if sink, has := g.sinks[audioName]; has {
+		task("copy audio", func() error { return g.copyUnits(sink, stdout, 0) })
 	}
-	task("watch", func() error { return g.watch(p.loop) })
+	task("watch", func() error { return g.watch(p.loop, p.unlinked) })
 	task("obey", func() error { return g.obey(os.Stdin, c, p.preset) })
 	return <-ended // the process ends with the first of them
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The names of elements that mean something to us.
@@ -26,6 +27,9 @@ type plan struct {
 	preset preset // of the element named encoder; none: the user's own
 	sync   bool   // the source is no live one: give units out when they are due
 	loop   bool
+
+	silence  time.Duration // how long a live source may give no picture; 0: however long
+	unlinked string        // what it means that nobody takes what the source gives; empty: what GStreamer says
 }
 
 const (
@@ -142,12 +146,15 @@ func (c config) passRTSP() (plan, error) {
 		fmt.Sprintf(" src. ! application/x-rtp,media=video ! rtp%sdepay ! %s", c.Codec, parser) + encoded + toVideo
 	switch c.Audio {
 	case "auto":
-		text += " src. ! application/x-rtp,media=audio ! decodebin ! queue" + opus
+		text += " src. ! application/x-rtp,media=audio ! decodebin async-handling=true ! queue" + opus
 	case "silence":
 		text += " audiotestsrc is-live=true wave=silence" + opus
 	}
-	return plan{text: text}, nil
+	return plan{text: text, silence: silenceMax, unlinked: fmt.Sprintf("the camera sends no %s: choose another codec in the camera, or set --video-codec", c.Codec)}, nil
 }
+
+// silenceMax is how long a network camera may send no picture. One that lost its power ends no connection.
+const silenceMax = 10 * time.Second
 
 // passFile plays a movie's own video in a loop.
 func (c config) passFile(path string) (plan, error) {

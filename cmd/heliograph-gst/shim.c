@@ -36,11 +36,12 @@ GstElement *by_name(GstElement *pipeline, const char *name) { return gst_bin_get
 
 int is_appsink(GstElement *e) { return GST_IS_APP_SINK(e); }
 
+// prepare: a live pipeline plays without waiting for every sink's first buffer; a camera may have no sound.
 void prepare(GstElement *sink, const char *text, int sync) {
 	GstCaps *caps = gst_caps_from_string(text);
 	gst_app_sink_set_caps(GST_APP_SINK(sink), caps);
 	gst_caps_unref(caps);
-	g_object_set(sink, "sync", sync, "max-buffers", 16, "drop", FALSE, "emit-signals", FALSE, NULL);
+	g_object_set(sink, "sync", sync, "async", sync, "max-buffers", 16, "drop", FALSE, "emit-signals", FALSE, NULL);
 }
 
 // play puts everything on the monotonic system clock, whatever clocks sound cards and servers offer.
