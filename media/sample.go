@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	sampleLoop         = 10 * time.Second
+	// SampleLoop is how long the sample is before it begins again.
+	SampleLoop         = 10 * time.Second
 	samplePicturesPerS = 30
 	samplePacket       = 20 * time.Millisecond
 
@@ -48,7 +49,7 @@ func newSample() (*Sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if want := int(sampleLoop/time.Second) * samplePicturesPerS; len(pictures) != want || !H264KeyFrame(pictures[0]) {
+	if want := int(SampleLoop/time.Second) * samplePicturesPerS; len(pictures) != want || !H264KeyFrame(pictures[0]) {
 		return nil, fmt.Errorf("load sample video: %d pictures instead of %d, or no key frame first; run media/sample/make.sh", len(pictures), want)
 	}
 	s := &Sample{units: make([]messages.AccessUnit, 0, len(pictures)+len(packets)), alarm: NewAlarm}
@@ -70,13 +71,23 @@ func newSample() (*Sample, error) {
 	return s, nil
 }
 
+// SampleUnits returns one loop of the sample, SampleLoop long, in order of PTS. Callers must not write into
+// its data.
+func SampleUnits() ([]messages.AccessUnit, error) {
+	s, err := newSample()
+	if err != nil {
+		return nil, err
+	}
+	return s.units, nil
+}
+
 // SampleAudio returns the sample's Opus packets, 20 ms each. Callers must not write into them.
 func SampleAudio() ([][]byte, error) {
 	packets, err := splitOpus(sampleOgg)
 	if err != nil {
 		return nil, fmt.Errorf("load sample audio: %w; run media/sample/make.sh", err)
 	}
-	if want := int(sampleLoop / samplePacket); len(packets) != want {
+	if want := int(SampleLoop / samplePacket); len(packets) != want {
 		return nil, fmt.Errorf("load sample audio: %d packets instead of %d; run media/sample/make.sh", len(packets), want)
 	}
 	return packets, nil
@@ -113,7 +124,7 @@ func (s *Sample) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 	defer alarm.Close()
 	start := time.Now()
 	behind, needKeyFrame := false, false
-	for loop := time.Duration(0); ; loop += sampleLoop {
+	for loop := time.Duration(0); ; loop += SampleLoop {
 		for i := range s.units {
 			unit := s.units[i] // a copy: what was emitted is never written again
 			unit.PTS += loop

@@ -24,8 +24,15 @@ type Order struct {
 	Channel      string // is created
 	Viewers      int    // admitted at most
 	Script       Script
-	Program      string `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
-	Sample       bool   // the device sends the built-in sample instead, all the time; there is nothing to play
+	Program      string    `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
+	Sample       bool      // the device sends the built-in sample instead, all the time; there is nothing to play
+	Pipeline     *Pipeline // likewise what heliograph-gst makes
+}
+
+// Pipeline is a source of heliograph-gst.
+type Pipeline struct {
+	Program string // heliograph-gst
+	Source  string // as its --source
 }
 
 // The waits of a sender.
@@ -130,6 +137,9 @@ func openDevice(ctx context.Context, order Order, s *script) (master, error) {
 		if source, err = media.NewSample(); err != nil {
 			return nil, err
 		}
+	}
+	if p := order.Pipeline; p != nil {
+		source = media.NewExec(media.ExecConfig{Name: "pipeline", Args: []string{p.Program, "--source", p.Source}})
 	}
 	device.UseProcessors(device.ProcessorsDefault) // as the daemon
 	d, err := device.Start(device.Config{

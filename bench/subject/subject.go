@@ -121,6 +121,9 @@ func start(ctx context.Context, kind string, target profiles.Target, order *Orde
 	return s, nil
 }
 
+// Pid is the subject's process id.
+func (s *Subject) Pid() int { return s.cmd.Process.Pid }
+
 func (s *Subject) answer(into any) error {
 	line, err := s.out.ReadBytes('\n')
 	if err == nil {

@@ -3,9 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -17,9 +14,6 @@ import (
 
 // sourceForms is what --source takes.
 const sourceForms = "sample, test, camera[:/dev/videoN], libcamera, rtsp://..., file:MOVIE, gst:PIPELINE, exec:COMMAND, h264:FILE?fps=30, h265:FILE?fps=30"
-
-// helper is the program that runs GStreamer pipelines.
-const helper = "heliograph-gst"
 
 // openSource makes the source that the user named.
 func openSource(c config, log *zap.Logger) (media.Source, error) {
@@ -57,7 +51,7 @@ func openFile(codec messages.Codec, name string) (media.Source, error) {
 
 // openHelper leaves the source to the GStreamer child, which says itself what is wrong with it.
 func openHelper(c config, kind string, log *zap.Logger) (media.Source, error) {
-	program, err := findHelper()
+	program, err := media.FindHelper()
 	if err != nil {
 		return nil, fmt.Errorf("open source %s: %w", kind, err)
 	}
@@ -67,19 +61,4 @@ func openHelper(c config, kind string, log *zap.Logger) (media.Source, error) {
 			"--video-bitrate", strconv.Itoa(c.VideoBitrate), "--audio", c.Audio},
 		Env: []string{"HELIOGRAPH_SOURCE=" + c.Source}, // an address may hold a password, and anybody sees arguments
 	}), nil
-}
-
-// findHelper looks beside this program, then in PATH.
-func findHelper() (string, error) {
-	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), helper)
-		if _, err := os.Stat(beside); err == nil {
-			return beside, nil
-		}
-	}
-	path, err := exec.LookPath(helper)
-	if err != nil {
-		return "", fmt.Errorf("%s is neither beside this program nor in PATH: it needs GStreamer and is built with `make gst`", helper)
-	}
-	return path, nil
 }
