@@ -24,7 +24,7 @@ build: ## build every program into bin/ (static, no cgo)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 # heliograph-gst links Debian's GStreamer (1.22 or later), so it is no part of build. GST is empty without it.
-GST = $(shell pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0 2>/dev/null && echo gst)
+GST = $(shell pkg-config --exists gstreamer-app-1.0 gstreamer-pbutils-1.0 gstreamer-video-1.0 2>/dev/null && echo gst)
 
 .PHONY: gst
 gst: ## build heliograph-gst, the sources that need GStreamer, into bin/

@@ -6,7 +6,7 @@ package main
 // waits at the bus. Nothing is freed: the process ends with its pipeline.
 
 /*
-#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-video-1.0
+#cgo pkg-config: gstreamer-1.0 gstreamer-app-1.0 gstreamer-pbutils-1.0 gstreamer-video-1.0
 #include "shim.h"
 #include <stdlib.h>
 */
@@ -41,6 +41,13 @@ func hasElement(name string) bool {
 	c := C.CString(name)
 	defer C.free(unsafe.Pointer(c))
 	return C.has_factory(c) != 0
+}
+
+// hasSound tells whether a movie has any. A pipeline would wait for it.
+func hasSound(path string) bool {
+	c := C.CString(path)
+	defer C.free(unsafe.Pointer(c))
+	return C.has_sound(c) != 0
 }
 
 type pipeline struct {
@@ -141,6 +148,9 @@ func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer, silence time.Durat
 	}
 }
 
+// sinksTake is the hint where elements do not agree, which they tell without saying which of them.
+const sinksTake = "two elements do not agree on a format: `appsink name=video` takes H.264 or H.265, `appsink name=audio` takes Opus, so that encoders must stand before them"
+
 const eosPause = 10 * time.Millisecond
 
 // watch waits for an error or the end; with loop the stream then begins again. unlinked says what it means
@@ -151,8 +161,11 @@ func (g *pipeline) watch(loop bool, unlinked string) error {
 		switch C.wait_bus(g.p, &text) {
 		case 1:
 			message := C.GoString(text)
-			if unlinked != "" && strings.Contains(message, "reason not-linked") {
+			switch {
+			case unlinked != "" && strings.Contains(message, "reason not-linked"):
 				message = unlinked
+			case strings.Contains(message, "reason not-negotiated"):
+				message += "; " + sinksTake
 			}
 			return errors.New(message)
 		case 2:

@@ -28,8 +28,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func source(name string, flags ...string) *media.Exec {
-	return media.NewExec(media.ExecConfig{Name: "test", Args: append([]string{os.Args[0]}, flags...), Env: []string{actAs + "=1", "HELIOGRAPH_SOURCE=" + name}})
+func source(name string, flags ...string) *media.Exec { return sourceWith(nil, name, flags...) }
+
+// sourceWith runs with settings of GStreamer's own.
+func sourceWith(env []string, name string, flags ...string) *media.Exec {
+	return media.NewExec(media.ExecConfig{Name: "test", Args: append([]string{os.Args[0]}, flags...), Env: append(env, actAs+"=1", "HELIOGRAPH_SOURCE="+name)})
 }
 
 // play gives take every unit until it says enough, and returns what else ended the run.
@@ -78,11 +81,15 @@ func TestBadPipelinesAreExplained(t *testing.T) {
 		"hardware that is not there": {"test", []string{"--encoder", "v4l2h264enc"}, "no element v4l2h264enc: it appears where the hardware has one, with package gstreamer1.0-plugins-good"},
 		"encoder of another codec":   {"test", []string{"--encoder", "x265enc"}, `--encoder "x265enc" does not make h264: use auto or one of`},
 		"property that is not there": {bare + "x264enc bitrat=5 ! appsink name=video", nil, `no property "bitrat"`},
+		"value that is none":         {bare + "x264enc bitrate=much ! appsink name=video", nil, `could not set property "bitrate"`},
+		"caps that do not fit":       {"gst:videotestsrc ! video/x-h264 ! appsink name=video", nil, "can't handle caps video/x-h264"},
+		"raw video":                  {bare + "appsink name=video", nil, "so that encoders must stand before them"},
+		"camera that is none":        {"camera:/dev/null", nil, "/dev/null"},
 		"syntax":                     {bare + x264 + " ! ! appsink name=video", nil, "parse pipeline"},
 		"empty":                      {"gst:", nil, "the pipeline is empty"},
 		"no sink":                    {bare + x264 + " ! fakesink", nil, "the pipeline has no video: end it in `appsink name=video`"},
 		"other sink":                 {bare + x264 + " ! fakesink name=video", nil, "the element named video is no appsink"},
-		"other codec":                {bare + "vp8enc ! appsink name=video", nil, "not-negotiated"},
+		"other codec":                {bare + "vp8enc ! appsink name=video", nil, "`appsink name=video` takes H.264 or H.265"},
 		"B-frames":                   {bare + "x264enc bframes=2 b-adapt=false rc-lookahead=0 sync-lookahead=0 ! appsink name=video", nil, "which viewers cannot play; turn B-frames off (x264enc: bframes=0"},
 		"profile":                    {strings.Replace(bare, "I420", "Y444", 1) + x264 + " ! appsink name=video", nil, "profile 244, which viewers cannot play: encode 8-bit 4:2:0"},
 		"stream that ends":           {strings.Replace(bare, "is-live=true", "num-buffers=5", 1) + x264 + " ! appsink name=video", nil, "the stream has ended"},
@@ -104,6 +111,46 @@ func TestBadPipelinesAreExplained(t *testing.T) {
 				t.Fatalf("tells the password: %v", err)
 			}
 		})
+	}
+}
+
+// Where GStreamer is there without the plugins, the package that holds them is told.
+func TestMissingPluginsAreNamed(t *testing.T) {
+	plugins := t.TempDir() // with none in it
+	env := []string{"GST_PLUGIN_SYSTEM_PATH_1_0=" + plugins, "GST_REGISTRY_1_0=" + filepath.Join(plugins, "registry")}
+	for _, c := range []struct {
+		source, want string
+		flags        []string
+	}{
+		{"gst:x264enc name=encoder ! appsink name=video", "apt install gstreamer1.0-plugins-ugly", nil},
+		{"test", "apt install gstreamer1.0-plugins-ugly gstreamer1.0-plugins-base", []string{"--encoder", "x264enc"}},
+		{"rtsp://127.0.0.1:1/", "gstreamer1.0-plugins-good", nil},
+	} {
+		err := play(t, sourceWith(env, c.source, c.flags...), func(*messages.AccessUnit) error { return nil })
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s ended with %v\nwant %s", c.source, err, c.want)
+		}
+	}
+}
+
+// A movie without sound plays, and one whose pictures nobody can take is refused.
+func TestMoviesWithoutWhatIsMeant(t *testing.T) {
+	need(t, "x264enc", "vp8enc", "matroskamux")
+	const pictures = "videotestsrc num-buffers=30 ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! "
+	silent, other := filepath.Join(t.TempDir(), "silent.mkv"), filepath.Join(t.TempDir(), "other.mkv")
+	makeMovie(t, pictures+"x264enc bframes=0 ! h264parse ! matroskamux ! filesink location="+silent)
+	makeMovie(t, pictures+"vp8enc ! matroskamux ! filesink location="+other)
+	seen := 0
+	if err := play(t, source("file:"+silent), func(*messages.AccessUnit) error {
+		if seen++; seen > 45 {
+			return errEnough
+		}
+		return nil
+	}); err != nil {
+		t.Errorf("after %d pictures: %v", seen, err)
+	}
+	if err := play(t, source("file:"+other), func(*messages.AccessUnit) error { return nil }); err == nil || !strings.Contains(err.Error(), "the movie has no h264") {
+		t.Errorf("ended with %v", err)
 	}
 }
 

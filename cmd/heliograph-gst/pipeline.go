@@ -171,10 +171,10 @@ func (c config) passFile(path string) (plan, error) {
 		return plan{}, err
 	}
 	text := fmt.Sprintf("filesrc location=%s ! %s name=demux demux.video_0 ! queue ! %s", quote(path), demuxer, parser) + toVideo
-	if c.Audio == "auto" {
+	if c.Audio == "auto" && hasSound(path) {
 		text += " demux.audio_0 ! queue ! decodebin" + opus
 	}
-	return plan{text: text, sync: true, loop: true}, nil
+	return plan{text: text, sync: true, loop: true, unlinked: fmt.Sprintf("the movie has no %s: convert it, or set --video-codec", c.Codec)}, nil
 }
 
 // quote makes one value of a text for gst_parse_launch.

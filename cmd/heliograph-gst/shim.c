@@ -2,15 +2,32 @@
 
 #include "shim.h"
 #include <string.h>
+#include <gst/pbutils/pbutils.h>
 #include <gst/video/video.h>
 
-enum { pullTimeoutMs = 100, busTimeoutMs = 200 };
+enum { pullTimeoutMs = 100, busTimeoutMs = 200, discoverMaxS = 5 };
 
 int has_factory(const char *name) {
 	GstElementFactory *f = gst_element_factory_find(name);
 	if (f == NULL) return 0;
 	gst_object_unref(f);
 	return 1;
+}
+
+int has_sound(const char *path) {
+	char *uri = gst_filename_to_uri(path, NULL);
+	GstDiscoverer *discoverer = gst_discoverer_new(discoverMaxS * GST_SECOND, NULL);
+	GstDiscovererInfo *info = uri == NULL || discoverer == NULL ? NULL : gst_discoverer_discover_uri(discoverer, uri, NULL);
+	int has = 1;
+	if (info != NULL && gst_discoverer_info_get_result(info) == GST_DISCOVERER_OK) {
+		GList *streams = gst_discoverer_info_get_audio_streams(info);
+		has = streams != NULL;
+		gst_discoverer_stream_info_list_free(streams);
+	}
+	if (info != NULL) gst_discoverer_info_unref(info);
+	if (discoverer != NULL) g_object_unref(discoverer);
+	g_free(uri);
+	return has;
 }
 
 GstElement *parse(const char *text, char **error, char **missing) {

@@ -12,6 +12,7 @@ typedef struct {
 } unit;
 
 int has_factory(const char *name);
+int has_sound(const char *path); // 0: the movie has none; 1: it has, or nobody can tell
 GstElement *parse(const char *text, char **error, char **missing);
 GstElement *by_name(GstElement *pipeline, const char *name);
 int is_appsink(GstElement *e);
