@@ -181,11 +181,11 @@ func (p *passage) framed(r *PipeReader) error {
 		if err != nil {
 			return ended(err)
 		}
-		unit := &messages.AccessUnit{Codec: u.Codec, Data: u.Data}
+		unit := &messages.AccessUnit{Track: trackOf(u.Codec), Codec: u.Codec, Data: u.Data}
 		if u.Monotonic && p.times.monotonic != 0 {
 			unit.PTS, unit.Captured = p.times.exact(u.PTS)
 		} else {
-			unit.PTS, unit.Captured = p.times.arrived(u.PTS, time.Now())
+			unit.PTS, unit.Captured = p.times.arrived(unit.Track, u.PTS, time.Now())
 		}
 		if err := p.pass(unit); err != nil {
 			return err
@@ -214,8 +214,7 @@ func (p *passage) pass(unit *messages.AccessUnit) error {
 		p.early.Add(1)
 		return nil
 	}
-	if unit.Codec == messages.Opus {
-		unit.Track = messages.Audio
+	if unit.Track == messages.Audio {
 		if p.sound > 0 && unit.PTS <= p.sound {
 			return fmt.Errorf("the time of an audio packet is %v before that of the one that came earlier", p.sound-unit.PTS)
 		}
@@ -233,4 +232,11 @@ func (p *passage) pass(unit *messages.AccessUnit) error {
 		return fmt.Errorf("emit unit: %w", err)
 	}
 	return nil
+}
+
+func trackOf(codec messages.Codec) messages.Track {
+	if codec == messages.Opus {
+		return messages.Audio
+	}
+	return messages.Video
 }
