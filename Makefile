@@ -16,7 +16,7 @@ ARGS     ?=
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build every program into bin/ (static, no cgo)
@@ -79,6 +79,10 @@ load: build ## ten viewers against a service and device of its own; ARGS adds fl
 bench: build ## what service and device cost, next to baselines; ARGS replaces --quick
 	@bin/heliograph-bench all $(or $(ARGS),--quick)
 
+.PHONY: readme
+readme: build ## write the README's table of what was measured anew, from bench/results
+	bin/heliograph-bench table bench/results --into README.md
+
 # Both builds differ in the profile alone and take turns in one run: ratio is what the build without
 # costs, divided by what the one with it does. PGO is the profile; ARGS shortens the run (--quick).
 PGO ?= .run/pgo/merged.pb.gz
@@ -119,6 +123,14 @@ dist: ## release archives for linux amd64, arm64 and armv7 in dist/
 .PHONY: test-arm64
 test-arm64: ## run the tests of media, transport and actors as a 64-bit ARM board would, under qemu-user
 	TEST_EMULATOR=qemu-aarch64-static GOARCH=arm64 CGO_ENABLED=0 $(GO) test -exec qemu-aarch64-static -timeout 10m $(ARM_TESTS)
+
+.PHONY: bench-arm64
+bench-arm64: ## one static heliograph-bench for 64-bit ARM boards, with service and sample within: dist/heliograph-bench-arm64
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm64 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/heliograph-bench-arm64 ./cmd/heliograph-bench
+
+.PHONY: bench-armv7
+bench-armv7: ## the same for 32-bit ARM: dist/heliograph-bench-armv7
+	CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=7 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/heliograph-bench-armv7 ./cmd/heliograph-bench
 
 .PHONY: clean
 clean: ## remove what build, run, dist and e2e left

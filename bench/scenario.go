@@ -81,6 +81,10 @@ func Bench(ctx context.Context, name string, cfg BenchConfig, tables, progress i
 	if name == "" {
 		return nil, fmt.Errorf("no scenario: name one of %s", strings.Join(ScenarioNames(), ", "))
 	}
+	if report.ThisMachine().Emulated {
+		cfg.Quick = true
+		fmt.Fprintln(tables, "EMULATED PROCESSOR: times mean nothing here, and none is judged. What counts is that it works, and allocations.")
+	}
 	var found []*report.Report
 	for _, s := range scenarios() {
 		if name != s.name && name != allScenarios {

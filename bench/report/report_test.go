@@ -61,6 +61,18 @@ func TestEmptyReportHasNoNulls(t *testing.T) {
 	}
 }
 
+func TestEmulatorIsKnown(t *testing.T) {
+	const x86, arm = "processor : 0\nvendor_id : GenuineIntel\n", "processor : 0\nCPU implementer : 0x41\n"
+	for _, c := range []struct {
+		arch, info string
+		want       bool
+	}{{"amd64", x86, false}, {"arm64", arm, false}, {"arm", arm, false}, {"arm64", x86, true}, {"arm", x86, true}, {"amd64", arm, true}, {"arm64", "", false}} {
+		if got := emulated(c.arch, c.info); got != c.want {
+			t.Errorf("%s with %q: %v", c.arch, c.info, got)
+		}
+	}
+}
+
 func TestMachineKnowsItself(t *testing.T) {
 	m := ThisMachine()
 	if m.CPU == "" || m.Cores < 1 || m.Arch != runtime.GOARCH || m.Kernel == "" || !strings.HasPrefix(m.Go, "go") {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/heliograph-rtc/heliograph/bench"
 	"github.com/heliograph-rtc/heliograph/bench/charts"
 	"github.com/heliograph-rtc/heliograph/bench/compare"
+	"github.com/heliograph-rtc/heliograph/bench/measured"
 	"github.com/heliograph-rtc/heliograph/bench/report"
 	"github.com/heliograph-rtc/heliograph/cmd/internal/settings"
 )
@@ -18,6 +20,11 @@ import (
 // pageOptions are the settings of the command page.
 type pageOptions struct {
 	HTML string `flag:"html" env:"HELIOGRAPH_HTML" default:"heliograph-bench.html" help:"file to write"`
+}
+
+// tableOptions are the settings of the command table.
+type tableOptions struct {
+	Into string `flag:"into" env:"HELIOGRAPH_INTO" default:"" help:"file whose table is replaced; empty: the table is shown"`
 }
 
 // compareOptions are the settings of the command compare.
@@ -41,13 +48,38 @@ func commands(ctx context.Context, out io.Writer) []settings.Command {
 	}
 	var page pageOptions
 	var versus compareOptions
+	var table tableOptions
 	return append(all, settings.Command{
 		Words: "compare", Operands: []string{"A.json", "B.json"}, Help: "tell what changed from one report to the next; status 1 where something is worse", Config: &versus,
 		Run: func(operands []string) error { return versus.compare(operands[0], operands[1], out) },
 	}, settings.Command{
 		Words: "page", Operands: []string{"DIR"}, Help: "write one HTML page of the reports (*.json) in a directory", Config: &page,
 		Run: func(operands []string) error { return writePage(page.HTML, operands[0]) },
+	}, settings.Command{
+		Words: "table", Operands: []string{"DIR"}, Help: "write the README's table of what the reports in a directory say", Config: &table,
+		Run: func(operands []string) error { return table.write(operands[0], out) },
 	})
+}
+
+// write replaces the table in a file, or shows it.
+func (o tableOptions) write(dir string, out io.Writer) error {
+	table, err := measured.Table(dir)
+	if err != nil {
+		return err
+	}
+	if o.Into == "" {
+		_, err = io.WriteString(out, table)
+		return err
+	}
+	text, err := os.ReadFile(o.Into)
+	if err != nil {
+		return err
+	}
+	after, err := measured.Into(string(text), table)
+	if err != nil {
+		return fmt.Errorf("write table into %s: %w", o.Into, err)
+	}
+	return os.WriteFile(o.Into, []byte(after), 0o644)
 }
 
 // compare fails where something became worse.

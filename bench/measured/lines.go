@@ -1,0 +1,37 @@
+package measured
+
+// lines are what the README tells, in its order.
+var lines = []line{
+	{"fanout", "sender's CPU per packet in bursts, 10 viewers / 50",
+		"{fanout mode=burst variant=heliograph viewers=10 cpu_us_per_packet us} / {fanout mode=burst variant=heliograph viewers=50 cpu_us_per_packet us} us",
+		"{fanout mode=burst variant=pion viewers=10 cpu_us_per_packet us} / {fanout mode=burst variant=pion viewers=50 cpu_us_per_packet us} us"},
+	{"fanout", "sender's CPU per second, 1080p30 at 4 Mbit/s with sound, 10 viewers / 50",
+		"{fanout mode=paced-1080p variant=heliograph viewers=10 cpu_s_per_s ms} / {fanout mode=paced-1080p variant=heliograph viewers=50 cpu_s_per_s ms} ms",
+		"{fanout mode=paced-1080p variant=pion viewers=10 cpu_s_per_s ms} / {fanout mode=paced-1080p variant=pion viewers=50 cpu_s_per_s ms} ms"},
+	{"fanout", "sender's CPU per second, 720p25 at 325 kbit/s with sound, none / one viewer / 10",
+		"{fanout mode=paced-reference variant=heliograph viewers=0 cpu_s_per_s ms} / {fanout mode=paced-reference variant=heliograph viewers=1 cpu_s_per_s ms} / {fanout mode=paced-reference variant=heliograph viewers=10 cpu_s_per_s ms} ms",
+		"{fanout mode=paced-reference variant=pion viewers=0 cpu_s_per_s ms} / {fanout mode=paced-reference variant=pion viewers=1 cpu_s_per_s ms} / {fanout mode=paced-reference variant=pion viewers=10 cpu_s_per_s ms} ms"},
+	{"setup", "offer to first decodable key frame, RTT 0: one viewer p50, ten at once p50 / worst",
+		"{setup path=direct arrive=one rtt_s=0 first_key_frame_p50_s ms}, {setup path=direct arrive=at_once rtt_s=0 first_key_frame_p50_s ms} / {setup path=direct arrive=at_once rtt_s=0 first_key_frame_max_max_s ms} ms", ""},
+	{"setup", "RTT 20 ms: ten at once p50 / worst, ten staggered p50 / worst",
+		"{setup path=direct arrive=at_once rtt_s=0.02 first_key_frame_p50_s ms} / {setup path=direct arrive=at_once rtt_s=0.02 first_key_frame_max_max_s ms}, {setup path=direct arrive=staggered rtt_s=0.02 first_key_frame_p50_s ms} / {setup path=direct arrive=staggered rtt_s=0.02 first_key_frame_max_max_s ms} ms", ""},
+	{"setup", "RTT 50 ms, RTT 100 ms: one viewer p50",
+		"{setup path=direct arrive=one rtt_s=0.05 first_key_frame_p50_s ms}, {setup path=direct arrive=one rtt_s=0.1 first_key_frame_p50_s ms} ms", ""},
+	{"setup", "through TURN alone, RTT 0, ten at once: p95", "{setup path=relay arrive=at_once rtt_s=0 first_key_frame_p95_s ms} ms", ""},
+	{"latency", "capture to complete picture, ten viewers: the sample p50 / p99",
+		"{latency run=sample part=plain viewers=10 latency_p50_s ms} / {latency run=sample part=plain viewers=10 latency_p99_s ms} ms", ""},
+	{"latency", "1080p30 at 4 Mbit/s p50 / p99, where a key frame of 100 packets goes out in two turns",
+		"{latency run=1080p part=plain viewers=10 latency_p50_s ms} / {latency run=1080p part=plain viewers=10 latency_p99_s ms} ms", ""},
+	{"mailbox", "ten viewers' 34 candidates at once, 20 times: lost of {mailbox load=crowd kind=heliograph sent n} by our mailbox / by the POSIX message queue of 10 that drops",
+		"{mailbox load=crowd kind=heliograph dropped n} / {mailbox load=crowd kind=mqueue policy=refuse dropped n}", ""},
+	{"churn", "{churn when=after joins n} joins and leaves: goroutines, files, peer connections, mailboxes, heap; before / after",
+		"{churn when=before goroutines n}, {churn when=before open_files n}, {churn when=before peer_connections n}, {churn when=before mailboxes n}, {churn when=before heap_bytes MB.1} MB / " +
+			"{churn when=after goroutines n}, {churn when=after open_files n}, {churn when=after peer_connections n}, {churn when=after mailboxes n}, {churn when=after heap_bytes MB.1} MB", ""},
+	{"camera", "CPU per second: test picture 720p30 encoded (x264) and sent to ten viewers / the same GStreamer pipeline alone, to nobody",
+		"{camera mode=encode variant=heliograph cpu_s_per_s ms} / {camera mode=encode variant=gst-launch cpu_s_per_s ms} ms", ""},
+	{"camera", "the device's share with ten viewers of 720p30: RTSP passed through / the sample",
+		"{camera mode=rtsp variant=heliograph cpu_s_per_s ms} / {camera mode=rtsp variant=sample cpu_s_per_s ms} ms", ""},
+	{"footprint", "memory (RSS) of the daemon, a file of {footprint binary_bytes MB} MB: idle / one viewer / ten; of it without the pages of that file",
+		"{footprint state=idle rss_bytes MB} / {footprint state=one_viewer rss_bytes MB} / {footprint state=ten_viewers rss_bytes MB} MB; " +
+			"{footprint state=idle private_rss_bytes MB} / {footprint state=one_viewer private_rss_bytes MB} / {footprint state=ten_viewers private_rss_bytes MB} MB", ""},
+}
