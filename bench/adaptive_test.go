@@ -29,6 +29,7 @@ const (
 func (*encoderScript) Name() string { return "encoder script" }
 
 func (*encoderScript) VideoCodec() messages.Codec { return messages.H264 }
+func (*encoderScript) AudioCodec() messages.Codec { return messages.Opus }
 
 func (e *encoderScript) RequestKeyFrame() bool { e.wished.Store(true); return true }
 

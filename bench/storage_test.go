@@ -22,6 +22,7 @@ import (
 
 	"github.com/heliograph-rtc/heliograph/actors/device"
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/media"
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/rtc"
 )
@@ -156,6 +157,36 @@ func TestDeviceStores(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// alawSample is the sample with sound in A-law.
+type alawSample struct{ media.Source }
+
+func (alawSample) AudioCodec() messages.Codec { return messages.PCMA }
+
+func (s alawSample) Run(ctx context.Context, emit func(*messages.AccessUnit) error) error {
+	return s.Source.Run(ctx, func(u *messages.AccessUnit) error {
+		if u.Track == messages.Audio {
+			u.Codec, u.Data = messages.PCMA, make([]byte, 160)
+		}
+		return emit(u)
+	})
+}
+
+// A storage session takes Opus alone: a source of G.711 is told so, and what to do.
+func TestStorageNeedsOpus(t *testing.T) {
+	sample, err := media.NewSample()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := storageWorld(t, nil, func(c *device.Config) { c.Source = alawSample{sample} })
+	const want = "a storage session needs Opus, the source's sound is PCMA: set --audio opus"
+	asks(t, readyWithin, func() error {
+		if status, err := w.Device.Storage(t.Context()); err != nil || status.State != "given up" || status.LastError != want {
+			return fmt.Errorf("%+v, %v", status, err)
+		}
+		return nil
+	})
 }
 
 // The hour is compressed: the service ends a storage peer after ten seconds, and the device joins anew

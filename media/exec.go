@@ -33,7 +33,7 @@ type ExecConfig struct {
 type Exec struct {
 	cfg   ExecConfig
 	early atomic.Uint64
-	codec atomic.Pointer[messages.Codec] // of the video that came last; nil: none has come
+	codec [2]atomic.Pointer[messages.Codec] // of what came last, by track; nil: nothing has come
 
 	mu       sync.Mutex // guards the rest, which Run and those who wish share
 	commands *os.File   // stdin of a program that takes commands; nil: none does now
@@ -60,10 +60,18 @@ func (x *Exec) Early() uint64 { return x.early.Load() }
 
 // VideoCodec implements Source. What came counts for more than what was said.
 func (x *Exec) VideoCodec() messages.Codec {
-	if codec := x.codec.Load(); codec != nil {
+	if codec := x.codec[messages.Video].Load(); codec != nil {
 		return *codec
 	}
 	return x.cfg.Codec
+}
+
+// AudioCodec implements Source.
+func (x *Exec) AudioCodec() messages.Codec {
+	if codec := x.codec[messages.Audio].Load(); codec != nil {
+		return *codec
+	}
+	return ""
 }
 
 // RequestKeyFrame implements Source.
@@ -169,9 +177,11 @@ type passage struct {
 	emit  func(*messages.AccessUnit) error
 	times *timeline
 	video inspector
-	sound time.Duration // time of the last packet
+	sound time.Duration  // the source's time of the last packet
+	heard messages.Codec // of the sound; empty: none has come
+	count samples
 	early *atomic.Uint64
-	codec *atomic.Pointer[messages.Codec]
+	codec *[2]atomic.Pointer[messages.Codec]
 }
 
 // framed passes on a stream in the source format.
@@ -181,7 +191,7 @@ func (p *passage) framed(r *PipeReader) error {
 		if err != nil {
 			return ended(err)
 		}
-		unit := &messages.AccessUnit{Track: trackOf(u.Codec), Codec: u.Codec, Data: u.Data}
+		unit := &messages.AccessUnit{Track: u.Codec.Track(), Codec: u.Codec, Data: u.Data}
 		if u.Monotonic && p.times.monotonic != 0 {
 			unit.PTS, unit.Captured = p.times.exact(u.PTS)
 		} else {
@@ -214,19 +224,18 @@ func (p *passage) pass(unit *messages.AccessUnit) error {
 		p.early.Add(1)
 		return nil
 	}
+	var err error
 	if unit.Track == messages.Audio {
-		if p.sound > 0 && unit.PTS <= p.sound {
-			return fmt.Errorf("the time of an audio packet is %v before that of the one that came earlier", p.sound-unit.PTS)
-		}
-		p.sound = unit.PTS
+		err = p.hear(unit)
 	} else {
 		if !p.video.begun {
-			codec := unit.Codec
-			p.codec.Store(&codec)
+			codec := unit.Codec // of the unit nothing is kept
+			p.codec[messages.Video].Store(&codec)
 		}
-		if err := p.video.inspect(unit); err != nil {
-			return err
-		}
+		err = p.video.inspect(unit)
+	}
+	if err != nil {
+		return err
 	}
 	if err := p.emit(unit); err != nil {
 		return fmt.Errorf("emit unit: %w", err)
@@ -234,9 +243,19 @@ func (p *passage) pass(unit *messages.AccessUnit) error {
 	return nil
 }
 
-func trackOf(codec messages.Codec) messages.Track {
-	if codec == messages.Opus {
-		return messages.Audio
+// hear checks a packet of sound, and gives it the media time of its samples.
+func (p *passage) hear(unit *messages.AccessUnit) error {
+	switch {
+	case p.heard == "":
+		codec := unit.Codec
+		p.heard = codec
+		p.codec[messages.Audio].Store(&codec)
+	case unit.Codec != p.heard:
+		return fmt.Errorf("the source changed from %s to %s", p.heard, unit.Codec)
+	case unit.PTS <= p.sound:
+		return fmt.Errorf("the time of an audio packet is %v before that of the one that came earlier", p.sound-unit.PTS)
 	}
-	return messages.Video
+	p.sound = unit.PTS
+	unit.PTS = p.count.count(unit.Codec, unit.Data, unit.PTS)
+	return nil
 }

@@ -55,6 +55,9 @@ func (f *File) Name() string { return f.path }
 // VideoCodec implements Source.
 func (f *File) VideoCodec() messages.Codec { return f.codec }
 
+// AudioCodec implements Source: such a file has no sound.
+func (f *File) AudioCodec() messages.Codec { return "" }
+
 // RequestKeyFrame implements Source: the file is what it is.
 func (f *File) RequestKeyFrame() bool { return false }
 

@@ -24,12 +24,14 @@ const (
 	UnitBytesMax = 8 << 20
 	// soundBytesMax bounds one audio packet: 120 ms of Opus at its highest rate (RFC 6716 3.2.5).
 	soundBytesMax = 8 << 10
+	// g711BytesMax is as long a time, and fits one RTP packet.
+	g711BytesMax = 960
 
 	pipePTSMax = 1000 * 24 * time.Hour // so that no sum of times overflows
 )
 
 // pipeCodecs are the numbers of the codecs in the header.
-var pipeCodecs = [...]messages.Codec{1: messages.H264, 2: messages.H265, 3: messages.Opus}
+var pipeCodecs = [...]messages.Codec{1: messages.H264, 2: messages.H265, 3: messages.Opus, 4: messages.PCMU, 5: messages.PCMA}
 
 // PipeUnit is one access unit in the source format.
 type PipeUnit struct {
@@ -101,14 +103,21 @@ func checkPipeHeader(header []byte) error {
 		return fmt.Errorf("flags 0x%02x%02x are not known; reserved bits must be 0", header[2], header[3])
 	case size == 0:
 		return errors.New("the unit is empty")
-	case pipeCodecs[codec] == messages.Opus && size > soundBytesMax:
-		return fmt.Errorf("an audio packet of %d bytes, at most %d are allowed", size, soundBytesMax)
+	case pipeCodecs[codec].Track() == messages.Audio && size > soundMax(pipeCodecs[codec]):
+		return fmt.Errorf("an audio packet of %d bytes, at most %d are allowed", size, soundMax(pipeCodecs[codec]))
 	case size > UnitBytesMax:
 		return fmt.Errorf("an access unit of %d bytes, at most %d are allowed", size, UnitBytesMax)
 	case pts < 0 || pts > int64(pipePTSMax):
 		return fmt.Errorf("the time %d ns is outside 0 to %v", pts, pipePTSMax)
 	}
 	return nil
+}
+
+func soundMax(codec messages.Codec) uint32 {
+	if codec == messages.Opus {
+		return soundBytesMax
+	}
+	return g711BytesMax
 }
 
 // broken tells the stream's end between units from one inside a unit.

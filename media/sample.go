@@ -99,6 +99,9 @@ func (s *Sample) Name() string { return "sample" }
 // VideoCodec implements Source.
 func (s *Sample) VideoCodec() messages.Codec { return messages.H264 }
 
+// AudioCodec implements Source.
+func (s *Sample) AudioCodec() messages.Codec { return messages.Opus }
+
 // RequestKeyFrame implements Source: the loop cannot make one; the next is two seconds away at most.
 func (s *Sample) RequestKeyFrame() bool { return false }
 

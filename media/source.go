@@ -30,6 +30,9 @@ type Source interface {
 	// VideoCodec is the codec of its video; "" when that shows only once it runs.
 	VideoCodec() messages.Codec
 
+	// AudioCodec is likewise of its sound; "" also for a source without any.
+	AudioCodec() messages.Codec
+
 	// Name says what the source is, for logs and metrics.
 	Name() string
 }

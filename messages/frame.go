@@ -27,7 +27,18 @@ const (
 	H264 Codec = "H264"
 	H265 Codec = "H265"
 	Opus Codec = "opus"
+	PCMU Codec = "PCMU" // G.711, mu-law
+	PCMA Codec = "PCMA" // G.711, A-law
 )
+
+// Track tells whether the codec is one of pictures or of sound.
+func (c Codec) Track() Track {
+	switch c {
+	case Opus, PCMU, PCMA:
+		return Audio
+	}
+	return Video
+}
 
 // AccessUnit is one encoded picture or one audio packet, as a source delivers it.
 // Data is never written after the unit was sent: every viewer shares it.
@@ -37,7 +48,7 @@ type AccessUnit struct {
 	Track    Track
 	Seq      uint64 // counts the units of a track that the encoder has passed on, from 0
 	Codec    Codec
-	Data     []byte        // video: Annex-B with start codes; audio: one Opus packet
+	Data     []byte        // video: Annex-B with start codes; audio: one Opus packet, or samples of G.711
 	KeyFrame bool          // video: decodable without earlier pictures, parameter sets included
 	Spare    bool          // video: no other picture refers to it
 	PTS      time.Duration // media time since the source began; never goes back within a track

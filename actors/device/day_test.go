@@ -167,6 +167,7 @@ type slowSource struct{}
 
 func (slowSource) Name() string                 { return "slow" }
 func (slowSource) VideoCodec() messages.Codec   { return messages.H264 }
+func (slowSource) AudioCodec() messages.Codec   { return messages.Opus }
 func (slowSource) RequestKeyFrame() bool        { return false }
 func (slowSource) RequestBitrate(int) bool      { return false }
 func (slowSource) RequestPicture(int, int) bool { return false }

@@ -26,6 +26,7 @@ type script struct {
 
 func (s *script) Name() string               { return "script" }
 func (s *script) VideoCodec() messages.Codec { return messages.H264 }
+func (s *script) AudioCodec() messages.Codec { return messages.Opus }
 func (s *script) RequestKeyFrame() bool      { s.wishes++; return true }
 
 func (s *script) RequestPicture(int, int) bool { return true }

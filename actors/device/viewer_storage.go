@@ -32,7 +32,7 @@ func (v *viewer) fits(ctx actor.Context, frame *messages.Frame) bool {
 	case frame.Unit.Track == messages.Audio:
 		v.sounds = true
 		if codec != messages.Opus {
-			reason = "a storage session needs Opus, the source's sound is " + string(codec)
+			reason = "a storage session needs Opus, the source's sound is " + string(codec) + ": set --audio opus"
 		}
 	case codec != messages.H264:
 		reason = "a storage session needs H.264, the source's video is " + string(codec) + ": set --video-codec h264"

@@ -178,7 +178,10 @@ func (v *viewers) spawn(ctx actor.Context, clientID string) *entry {
 
 // peer is what a viewer's connection is made with now.
 func (v *viewers) peer() rtc.PeerConfig {
-	return rtc.PeerConfig{IceServers: v.servers, RelayOnly: v.newest.cfg.RelayOnly, Reflexive: v.mapped, Video: v.cfg.Source.VideoCodec(), Sound: v.cfg.Sink != nil}
+	return rtc.PeerConfig{
+		IceServers: v.servers, RelayOnly: v.newest.cfg.RelayOnly, Reflexive: v.mapped,
+		Video: v.cfg.Source.VideoCodec(), Audio: v.cfg.Source.AudioCodec(), Sound: v.cfg.Sink != nil,
+	}
 }
 
 // count is the number of viewers that have, or have not yet, sent their offer.

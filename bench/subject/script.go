@@ -102,6 +102,9 @@ func (s *script) Name() string { return "script" }
 // VideoCodec implements media.Source.
 func (s *script) VideoCodec() messages.Codec { return messages.H264 }
 
+// AudioCodec implements media.Source.
+func (s *script) AudioCodec() messages.Codec { return messages.Opus }
+
 // RequestKeyFrame implements media.Source: the timetable is fixed.
 func (s *script) RequestKeyFrame() bool { return false }
 

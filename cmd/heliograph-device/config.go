@@ -41,7 +41,7 @@ type config struct {
 	BitrateMin   int    `flag:"bitrate-min" live:"true" env:"HELIOGRAPH_BITRATE_MIN" default:"150000" help:"bits per second of video that a source of variable bitrate is asked for at least; where networks carry less, it is asked for fewer, then smaller pictures"`
 	BitrateMax   int    `flag:"bitrate-max" live:"true" env:"HELIOGRAPH_BITRATE_MAX" default:"0" help:"bits per second of video that it is asked for at most; 0: what it makes by itself"`
 	BitrateSlew  int    `flag:"bitrate-slew" live:"true" env:"HELIOGRAPH_BITRATE_SLEW" default:"40" help:"per cent by which the bitrate rises in a second at most; it falls at once"`
-	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own), silence or none"`
+	Audio        string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"sound of GStreamer sources: auto (microphone, or the source's own; a network camera's G.711 and Opus pass as they are), opus (the same, all of it as Opus, which storage sessions need), silence or none"`
 	AudioSink    string `flag:"audio-sink" env:"HELIOGRAPH_AUDIO_SINK" default:"discard" help:"where the sound of a viewer goes, one viewer at a time: discard, file:PATH (Ogg Opus), or exec:COMMAND, which gets Ogg Opus on its stdin"`
 	ViewersMax   int    `flag:"viewers-max" live:"true" env:"AWS_MAX_VIEWER_NUM" default:"10" help:"viewers served at the same time"`
 

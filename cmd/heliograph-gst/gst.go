@@ -26,12 +26,12 @@ import (
 )
 
 // unitCodecs are in the order of the numbers that shim.c gives.
-var unitCodecs = [...]messages.Codec{messages.H264, messages.H265, messages.Opus}
+var unitCodecs = [...]messages.Codec{messages.H264, messages.H265, messages.Opus, messages.PCMU, messages.PCMA}
 
 // What the sinks of video and sound take, so that parsers before them convert.
 const (
 	videoCaps = "video/x-h264,stream-format=byte-stream,alignment=au;video/x-h265,stream-format=byte-stream,alignment=au"
-	audioCaps = "audio/x-opus"
+	audioCaps = "audio/x-opus;audio/x-mulaw,rate=8000,channels=1;audio/x-alaw,rate=8000,channels=1"
 )
 
 func initGStreamer() { C.gst_init(nil, nil) }
@@ -105,6 +105,12 @@ func cbool(b bool) C.int {
 	return 0
 }
 
+// hear lets a network camera's sound go to the sink of sound once the camera has told what it is.
+func (g *pipeline) hear(sound *cameraSound) {
+	passed, decoded := C.CString(strings.Join(sound.passed, " ")), C.CString(sound.decoded) // the pipeline keeps both
+	C.hear(byName(g.p, cameraName), g.sinks[audioName], passed, decoded)
+}
+
 // play starts the pipeline. What is wrong comes by the bus.
 func (g *pipeline) play() { C.play(g.p) }
 
@@ -139,7 +145,7 @@ func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer, silence time.Durat
 		}
 		var err error
 		if u.pts >= 0 && u.size > 0 { // without a time it is a header on its own
-			err = media.WritePipeUnit(w, unit)
+			err = writeUnit(w, unit)
 		}
 		C.g_free(C.gpointer(u.data))
 		if err != nil {
@@ -148,8 +154,28 @@ func (g *pipeline) copyUnits(sink *C.GstElement, w io.Writer, silence time.Durat
 	}
 }
 
+// writeUnit writes a unit, G.711 in packets of 20 ms: cameras send as much at once as they like.
+func writeUnit(w io.Writer, unit media.PipeUnit) error {
+	if unit.Codec != messages.PCMU && unit.Codec != messages.PCMA {
+		return media.WritePipeUnit(w, unit)
+	}
+	for part := range slices.Chunk(unit.Data, g711PacketBytes) {
+		unit.Data = part
+		if err := media.WritePipeUnit(w, unit); err != nil {
+			return err
+		}
+		unit.PTS += time.Duration(len(part)) * time.Second / g711BytesPerS
+	}
+	return nil
+}
+
+const (
+	g711BytesPerS   = 8000
+	g711PacketBytes = g711BytesPerS / 50
+)
+
 // sinksTake is the hint where elements do not agree, which they tell without saying which of them.
-const sinksTake = "two elements do not agree on a format: `appsink name=video` takes H.264 or H.265, `appsink name=audio` takes Opus, so that encoders must stand before them"
+const sinksTake = "two elements do not agree on a format: `appsink name=video` takes H.264 or H.265, `appsink name=audio` takes Opus or G.711, so that encoders must stand before them"
 
 const eosPause = 10 * time.Millisecond
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,7 @@ type config struct {
 	Size    string `flag:"video-size" env:"HELIOGRAPH_VIDEO_SIZE" default:"1280x720" help:"of the picture that is encoded"`
 	FPS     int    `flag:"video-fps" env:"HELIOGRAPH_VIDEO_FPS" default:"30" help:"pictures per second"`
 	Bitrate int    `flag:"video-bitrate" env:"HELIOGRAPH_VIDEO_BITRATE" default:"2000000" help:"bits per second of video; viewers' networks may ask for less, never for more"`
-	Audio   string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"auto (microphone, or the source's own), silence or none"`
+	Audio   string `flag:"audio" env:"HELIOGRAPH_AUDIO" default:"auto" help:"auto (microphone, or the source's own), opus (likewise; what is none becomes Opus), silence or none"`
 }
 
 func main() {
@@ -46,8 +47,8 @@ func run() error {
 		return fmt.Errorf("--video-fps %d: 1 to 120", c.FPS)
 	case c.Bitrate < bitrateFloorBps || c.Bitrate > 100_000_000:
 		return fmt.Errorf("--video-bitrate %d: %d to 100000000 bits per second", c.Bitrate, bitrateFloorBps)
-	case c.Audio != "auto" && c.Audio != "silence" && c.Audio != "none":
-		return fmt.Errorf("--audio %q is not known: use auto, silence or none", c.Audio)
+	case !slices.Contains([]string{"auto", "opus", "silence", "none"}, c.Audio):
+		return fmt.Errorf("--audio %q is not known: use auto, opus, silence or none", c.Audio)
 	}
 	initGStreamer()
 	p, err := makePlan(c)
@@ -59,6 +60,9 @@ func run() error {
 		return err
 	}
 	g.drawClock()
+	if p.sound != nil {
+		g.hear(p.sound)
+	}
 	g.play()
 	var tasks actors.Group
 	ended := make(chan error)

@@ -15,10 +15,11 @@ import (
 // The names of elements that mean something to us.
 const (
 	videoName   = "video"   // appsink of H.264 or H.265
-	audioName   = "audio"   // appsink of Opus
+	audioName   = "audio"   // appsink of Opus or G.711
 	encoderName = "encoder" // takes bitrates and asks for key frames
 	formatName  = "format"  // capsfilter of what is encoded
 	clockName   = "clock"   // the clock strip is drawn on what leaves it
+	cameraName  = "camera"  // rtspsrc
 )
 
 // plan is what to run.
@@ -28,6 +29,7 @@ type plan struct {
 	sync   bool   // the source is no live one: give units out when they are due
 	loop   bool
 
+	sound    *cameraSound  // of a network camera; nil: none is wanted
 	silence  time.Duration // how long a live source may give no picture; 0: however long
 	unlinked string        // what it means that nobody takes what the source gives; empty: what GStreamer says
 }
@@ -38,8 +40,15 @@ const (
 	// freshest keeps the picture taken last while the encoder is busy.
 	freshest = " ! queue leaky=downstream max-size-buffers=2 max-size-time=0 max-size-bytes=0"
 	encoded  = " ! queue max-size-time=2000000000 max-size-buffers=0 max-size-bytes=0"
-	opus     = " ! audioconvert ! audioresample ! audio/x-raw,rate=48000 ! opusenc frame-size=20 bitrate=32000" + toAudio
+	toOpus   = " ! audioconvert ! audioresample ! audio/x-raw,rate=48000 ! opusenc frame-size=20 bitrate=32000"
+	opus     = toOpus + toAudio
 )
+
+// cameraSound is what a network camera's sound goes through to the sink of sound.
+type cameraSound struct {
+	passed  []string // RTP encodings that pass as they are, each before its depayloader
+	decoded string   // what all others go through; its first element is named entry
+}
 
 // makePlan turns the settings into a pipeline.
 func makePlan(c config) (plan, error) {
@@ -94,7 +103,7 @@ func (c config) camera(source, microphone string, clock bool) (plan, error) {
 	}
 	text += freshest + " ! " + encoder.launch(c.Bitrate, c.FPS*keyFrameEveryS) + toVideo
 	switch c.Audio {
-	case "auto":
+	case "auto", "opus":
 		text += " " + microphone + freshSound + opus
 	case "silence":
 		text += " audiotestsrc is-live=true wave=silence" + opus
@@ -133,7 +142,7 @@ func (c config) parser() (string, error) {
 	return "", fmt.Errorf("--codec %q is not known: use h264 or h265", c.Codec)
 }
 
-// passRTSP takes a network camera's video as it is. Its sound becomes Opus.
+// passRTSP takes a network camera's video as it is. Its sound is added when the camera has told what it has.
 func (c config) passRTSP() (plan, error) {
 	if u, err := url.Parse(c.Source); err != nil || u.Host == "" {
 		return plan{}, fmt.Errorf("the RTSP address has no host: use rtsp://HOST/PATH")
@@ -142,15 +151,20 @@ func (c config) passRTSP() (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	text := fmt.Sprintf("rtspsrc name=src location=%s latency=100 protocols=tcp+udp", quote(c.Source)) +
-		fmt.Sprintf(" src. ! application/x-rtp,media=video ! rtp%sdepay ! %s", c.Codec, parser) + encoded + toVideo
+	text := fmt.Sprintf("rtspsrc name=%s location=%s latency=100 protocols=tcp+udp", cameraName, quote(c.Source)) +
+		fmt.Sprintf(" %s. ! application/x-rtp,media=video ! rtp%sdepay ! %s", cameraName, c.Codec, parser) + encoded + toVideo
+	var sound *cameraSound
 	switch c.Audio {
-	case "auto":
-		text += " src. ! application/x-rtp,media=audio ! decodebin async-handling=true ! queue" + opus
+	case "auto", "opus":
+		text += " appsink name=" + audioName
+		sound = &cameraSound{passed: []string{"OPUS", "rtpopusdepay"}, decoded: "decodebin name=entry ! queue" + toOpus}
+		if c.Audio == "auto" {
+			sound.passed = append(sound.passed, "PCMU", "rtppcmudepay", "PCMA", "rtppcmadepay")
+		}
 	case "silence":
 		text += " audiotestsrc is-live=true wave=silence" + opus
 	}
-	return plan{text: text, silence: silenceMax, unlinked: fmt.Sprintf("the camera sends no %s: choose another codec in the camera, or set --video-codec", c.Codec)}, nil
+	return plan{text: text, sound: sound, silence: silenceMax, unlinked: fmt.Sprintf("the camera sends no %s: choose another codec in the camera, or set --video-codec", c.Codec)}, nil
 }
 
 // silenceMax is how long a network camera may send no picture. One that lost its power ends no connection.
@@ -171,7 +185,7 @@ func (c config) passFile(path string) (plan, error) {
 		return plan{}, err
 	}
 	text := fmt.Sprintf("filesrc location=%s ! %s name=demux demux.video_0 ! queue ! %s", quote(path), demuxer, parser) + toVideo
-	if c.Audio == "auto" && hasSound(path) {
+	if (c.Audio == "auto" || c.Audio == "opus") && hasSound(path) {
 		text += " demux.audio_0 ! queue ! decodebin" + opus
 	}
 	return plan{text: text, sync: true, loop: true, unlinked: fmt.Sprintf("the movie has no %s: convert it, or set --video-codec", c.Codec)}, nil

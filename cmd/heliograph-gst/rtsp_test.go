@@ -27,7 +27,7 @@ import (
 const (
 	picture = "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! "
 	h264    = "x264enc tune=zerolatency key-int-max=30 ! video/x-h264,stream-format=byte-stream,alignment=au,profile=constrained-baseline ! "
-	toOpus  = " audiotestsrc is-live=true ! opusenc ! rtpopuspay name=pay1 pt=97"
+	opusPay = " audiotestsrc is-live=true ! opusenc ! rtpopuspay name=pay1 pt=97"
 )
 
 // rtspServer builds the server; a test is skipped where that cannot be done.
@@ -116,7 +116,7 @@ func TestRTSPIsPassedThrough(t *testing.T) {
 	dir := t.TempDir()
 	sent := func(run int) string { return filepath.Join(dir, fmt.Sprint(run, ".h264")) }
 	serve := func(port, run int) *rtsp.Camera {
-		return startCamera(t, program, port, picture+h264+"tee name=t ! queue ! rtph264pay name=pay0 pt=96 t. ! queue ! filesink buffer-mode=unbuffered async=false location="+sent(run)+toOpus)
+		return startCamera(t, program, port, picture+h264+"tee name=t ! queue ! rtph264pay name=pay0 pt=96 t. ! queue ! filesink buffer-mode=unbuffered async=false location="+sent(run)+opusPay)
 	}
 	camera := serve(0, 0)
 	w, err := bench.StartWorld(ctx, bench.WorldConfig{Source: source(camera.URL())})
@@ -173,6 +173,51 @@ func TestRTSPIsPassedThrough(t *testing.T) {
 	}
 	if len(slices) > 0 || len(sets) > 0 {
 		t.Errorf("%d slices and %d parameter sets are none of the camera's", len(slices), len(sets))
+	}
+}
+
+// A network camera's sound passes as it is where viewers take that, and becomes Opus otherwise, or where
+// that is asked for.
+func TestRTSPSound(t *testing.T) {
+	program := rtspServer(t)
+	need(t, "mulawenc", "alawenc", "avenc_aac", "avdec_aac")
+	for _, c := range []struct {
+		name, sound string
+		flags       []string
+		want        messages.Codec
+		bytes       int // of a packet at most; 0: as they come
+	}{
+		{"mu-law", "mulawenc ! rtppcmupay", nil, messages.PCMU, 160},
+		{"A-law in packets of 80 ms", "alawenc ! rtppcmapay min-ptime=80000000 max-ptime=80000000", nil, messages.PCMA, 160},
+		{"mu-law, Opus wanted", "mulawenc ! rtppcmupay", []string{"--audio", "opus"}, messages.Opus, 0},
+		{"Opus", "opusenc ! rtpopuspay", nil, messages.Opus, 0},
+		{"AAC", "avenc_aac ! rtpmp4gpay", nil, messages.Opus, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			camera := startCamera(t, program, 0, picture+h264+"rtph264pay name=pay0 pt=96 audiotestsrc is-live=true ! "+c.sound+" name=pay1")
+			defer stopCamera(t, camera)
+			heard, seen := 0, 0
+			s := source(camera.URL(), c.flags...)
+			err := play(t, s, func(u *messages.AccessUnit) error {
+				if u.Track == messages.Video {
+					seen++
+					return nil
+				}
+				if u.Codec != c.want || c.bytes > 0 && len(u.Data) > c.bytes {
+					t.Fatalf("a packet of %d bytes of %s", len(u.Data), u.Codec)
+				}
+				if heard++; heard >= 100 && seen >= 30 {
+					return errEnough
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("after %d packets and %d pictures: %v", heard, seen, err)
+			}
+			if s.AudioCodec() != c.want {
+				t.Errorf("the source says %q", s.AudioCodec())
+			}
+		})
 	}
 }
 

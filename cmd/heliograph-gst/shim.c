@@ -61,6 +61,62 @@ void prepare(GstElement *sink, const char *text, int sync) {
 	g_object_set(sink, "sync", sync, "async", sync, "max-buffers", 16, "drop", FALSE, "emit-signals", FALSE, NULL);
 }
 
+// sound is where a network camera's sound goes. passed are names of RTP encodings, each before the element
+// that takes them; decoded is the pipeline for all others, whose first element is named entry.
+typedef struct {
+	GstElement *sink;
+	char **passed;
+	const char *decoded;
+} sound;
+
+// add_branch adds a pipeline between a camera's pad and the sink.
+static gboolean add_branch(GstPad *pad, GstElement *sink, const char *text, GError **err) {
+	GstElement *branch = gst_parse_bin_from_description(text, FALSE, err);
+	if (branch == NULL) return FALSE;
+	GstElement *bin = GST_ELEMENT(gst_element_get_parent(sink)), *entry = gst_bin_get_by_name(GST_BIN(branch), "entry");
+	GstPad *in = gst_element_get_static_pad(entry, "sink"), *out = gst_bin_find_unlinked_pad(GST_BIN(branch), GST_PAD_SRC);
+	gst_element_add_pad(branch, gst_ghost_pad_new("sink", in));
+	gst_element_add_pad(branch, gst_ghost_pad_new("src", out));
+	gst_object_unref(out);
+	gst_object_unref(in);
+	gst_object_unref(entry);
+	gst_bin_add(GST_BIN(bin), branch);
+	gst_object_unref(bin);
+	in = gst_element_get_static_pad(branch, "sink");
+	gboolean linked = gst_element_link(branch, sink) && gst_element_sync_state_with_parent(branch) && gst_pad_link(pad, in) == GST_PAD_LINK_OK;
+	gst_object_unref(in);
+	return linked;
+}
+
+// on_pad takes the first track of sound.
+static void on_pad(GstElement *camera, GstPad *pad, sound *s) {
+	GstCaps *caps = gst_pad_query_caps(pad, NULL);
+	const GstStructure *track = gst_caps_is_empty(caps) || gst_caps_is_any(caps) ? NULL : gst_caps_get_structure(caps, 0);
+	GstPad *taken = gst_element_get_static_pad(s->sink, "sink");
+	if (track != NULL && g_strcmp0(gst_structure_get_string(track, "media"), "audio") == 0 && !gst_pad_is_linked(taken)) {
+		const char *encoding = gst_structure_get_string(track, "encoding-name");
+		char *text = g_strdup(s->decoded);
+		for (int i = 0; s->passed[i] != NULL && s->passed[i + 1] != NULL; i += 2)
+			if (g_strcmp0(encoding, s->passed[i]) == 0) {
+				g_free(text);
+				text = g_strconcat(s->passed[i + 1], " name=entry", NULL);
+			}
+		GError *err = NULL;
+		if (!add_branch(pad, s->sink, text, &err))
+			GST_ELEMENT_ERROR(camera, STREAM, FAILED, ("cannot take the camera's sound: %s", err == NULL ? encoding : err->message), (NULL));
+		g_clear_error(&err);
+		g_free(text);
+	}
+	gst_object_unref(taken);
+	gst_caps_unref(caps);
+}
+
+void hear(GstElement *camera, GstElement *sink, const char *passed, const char *decoded) {
+	sound *s = g_new(sound, 1); // lives as long as the pipeline, which is for ever
+	*s = (sound){sink, g_strsplit(passed, " ", -1), decoded};
+	g_signal_connect(camera, "pad-added", G_CALLBACK(on_pad), s);
+}
+
 // play puts everything on the monotonic system clock, whatever clocks sound cards and servers offer.
 int play(GstElement *pipeline) {
 	GstClock *clock = gst_system_clock_obtain();
@@ -83,7 +139,10 @@ int pull(GstElement *pipeline, GstElement *sink, unit *out) {
 	if (sample == NULL) return gst_app_sink_is_eos(GST_APP_SINK(sink)) ? -1 : 0;
 	GstBuffer *buffer = gst_sample_get_buffer(sample);
 	const char *media = gst_structure_get_name(gst_caps_get_structure(gst_sample_get_caps(sample), 0));
-	out->codec = strcmp(media, "video/x-h264") == 0 ? 0 : strcmp(media, "video/x-h265") == 0 ? 1 : strcmp(media, "audio/x-opus") == 0 ? 2 : -1;
+	static const char *codecs[] = {"video/x-h264", "video/x-h265", "audio/x-opus", "audio/x-mulaw", "audio/x-alaw"};
+	out->codec = -1;
+	for (int i = 0; i < (int)G_N_ELEMENTS(codecs); i++)
+		if (strcmp(media, codecs[i]) == 0) out->codec = i;
 	// In the order of decoding: where that is not the order of pts, pictures are out of order, and the reader says so.
 	out->pts = time_of(pipeline, gst_sample_get_segment(sample), GST_BUFFER_PTS(buffer));
 	gst_buffer_extract_dup(buffer, 0, -1, (gpointer *)&out->data, &out->size);

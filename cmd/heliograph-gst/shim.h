@@ -8,7 +8,7 @@ typedef struct {
 	guint8 *data;
 	gsize size;
 	gint64 pts; // CLOCK_MONOTONIC, nanoseconds; negative: the buffer has no time
-	int codec;  // its place in sinkCaps, from 0; negative: another one
+	int codec;  // its place in unitCodecs, from 0; negative: another one
 } unit;
 
 int has_factory(const char *name);
@@ -17,6 +17,7 @@ GstElement *parse(const char *text, char **error, char **missing);
 GstElement *by_name(GstElement *pipeline, const char *name);
 int is_appsink(GstElement *e);
 void prepare(GstElement *sink, const char *caps, int sync);
+void hear(GstElement *camera, GstElement *sink, const char *passed, const char *decoded);
 int play(GstElement *pipeline);
 int pull(GstElement *pipeline, GstElement *sink, unit *out); // 1: a unit, 0: none yet, -1: end of the stream
 int wait_bus(GstElement *pipeline, char **text);             // 0: nothing, 1: error, 2: end of the stream

@@ -27,6 +27,7 @@ type PeerConfig struct {
 	RelayOnly  bool                        // gather relay candidates only
 	Reflexive  messages.ReflexiveAddresses // of the shared sockets; empty: the peer asks the STUN servers itself
 	Video      messages.Codec              // the stream's; empty: H.264
+	Audio      messages.Codec              // likewise; empty: Opus
 	Sound      bool                        // make events of what the viewer says
 }
 
@@ -45,7 +46,8 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 	if err != nil {
 		return nil, "", err
 	}
-	p.sound, p.video = cfg.Sound, cmp.Or(cfg.Video, messages.H264)
+	p.sound = cfg.Sound
+	p.codecs = [2]messages.Codec{messages.Video: cmp.Or(cfg.Video, messages.H264), messages.Audio: cmp.Or(cfg.Audio, messages.Opus)}
 	answer, err := p.negotiate(ctx, o, cfg)
 	if err != nil {
 		return nil, "", errors.Join(err, p.Close())
@@ -134,10 +136,13 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 	p.credentials = o.credentials
 	for _, track := range []messages.Track{messages.Video, messages.Audio} {
 		if mid, ok := o.receive[track]; ok && !p.sends(mid) {
-			if err := p.addTrack(track, mid); err != nil {
+			if err := p.addTrack(track, mid, o.talks); err != nil {
 				return "", err
 			}
 		}
+	}
+	if err := p.hearOpus(); err != nil {
+		return "", err
 	}
 	answer, err := p.pc.CreateAnswer(&webrtc.AnswerOptions{
 		OfferAnswerOptions: webrtc.OfferAnswerOptions{ICETricklingSupported: o.trickle},
@@ -158,16 +163,17 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 }
 
 // addTrack makes us send a track in the offer's section mid. A viewer that wants video and cannot
-// decode ours is refused; one that lacks Opus watches without sound.
-func (p *Peer) addTrack(kind messages.Track, mid string) error {
+// decode ours is refused; one that lacks the sound's codec watches without. A viewer that talks is asked for
+// Opus first, whatever it hears: each side sends any codec of the answer (RFC 3264 7).
+func (p *Peer) addTrack(kind messages.Track, mid string, talks bool) error {
 	for _, transceiver := range p.pc.GetTransceivers() {
 		if transceiver.Mid() != mid {
 			continue
 		}
 		both := transceiver.Receiver().GetParameters().Codecs
-		codec, ok := chooseCodec(p.codec(kind), both)
+		codec, ok := chooseCodec(p.codecs[kind], both)
 		if !ok && kind == messages.Video {
-			return &CodecError{p.video}
+			return &CodecError{p.codecs[kind]}
 		}
 		if !ok {
 			return nil
@@ -176,10 +182,13 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 		if rtx, ok := rtxOf(codec, both); ok {
 			preferred = append(preferred, rtx)
 		}
+		if opus, ok := chooseCodec(messages.Opus, both); ok && talks && kind == messages.Audio && p.codecs[kind] != messages.Opus {
+			preferred = append([]webrtc.RTPCodecParameters{opus}, preferred...)
+		}
 		if err := transceiver.SetCodecPreferences(preferred); err != nil {
 			return fmt.Errorf("prefer %s codec: %w", kind, err)
 		}
-		t := newTrack(kind, p.codec(kind), codec, p.out)
+		t := newTrack(kind, p.codecs[kind], codec, p.out)
 		sender, err := p.pc.AddTrack(t)
 		if err != nil {
 			return fmt.Errorf("add %s track: %w", kind, err)
@@ -190,12 +199,21 @@ func (p *Peer) addTrack(kind messages.Track, mid string) error {
 	return nil
 }
 
-// codec is what we send as a track.
-func (p *Peer) codec(kind messages.Track) messages.Codec {
-	if kind == messages.Audio {
-		return messages.Opus
+// hearOpus leaves sections in which we send nothing Opus alone: it is what a viewer may say something in.
+func (p *Peer) hearOpus() error {
+	for _, transceiver := range p.pc.GetTransceivers() {
+		if transceiver.Kind() != webrtc.RTPCodecTypeAudio || p.sends(transceiver.Mid()) {
+			continue
+		}
+		opus, ok := chooseCodec(messages.Opus, transceiver.Receiver().GetParameters().Codecs)
+		if !ok {
+			continue
+		}
+		if err := transceiver.SetCodecPreferences([]webrtc.RTPCodecParameters{opus}); err != nil {
+			return fmt.Errorf("prefer Opus: %w", err)
+		}
 	}
-	return p.video
+	return nil
 }
 
 // waitGathered waits for the candidates that travel in the answer.

@@ -23,12 +23,15 @@ const (
 const (
 	videoClockHz = 90_000 // RFC 6184 8.2.1
 	audioClockHz = 48_000 // RFC 7587 4.1: always, whatever the encoder's rate
+	g711ClockHz  = 8_000  // RFC 3551 4.5.14
 
 	// Our payload types, the first of each kind; in an answer those of the offer stand.
 	payloadTypeH264 = 96
 	payloadTypeH265 = 103
 	payloadTypeRTX  = 116
 	payloadTypeOpus = 111
+	payloadTypePCMU = 0 // these two are fixed (RFC 3551 6)
+	payloadTypePCMA = 8
 )
 
 // h264Profiles are the profiles that we answer to, best first. The stream is constrained baseline,
@@ -42,6 +45,9 @@ const h265Main = "profile-id=1;tier-flag=0;tx-mode=SRST"
 func newMediaEngine(twcc bool) (*webrtc.MediaEngine, error) {
 	m := &webrtc.MediaEngine{}
 	if err := registerCodecs(m, twcc); err != nil {
+		return nil, err
+	}
+	if err := registerG711(m, twcc); err != nil {
 		return nil, err
 	}
 	extensions := []string{absCaptureTimeURI, sdp.SDESMidURI}
@@ -108,6 +114,25 @@ func registerCodecs(m *webrtc.MediaEngine, twcc bool) error {
 	}, webrtc.RTPCodecTypeAudio)
 }
 
+// registerG711 registers what many network cameras' sound is, and every WebRTC endpoint takes (RFC 7874 3).
+// Storage sessions do not.
+func registerG711(m *webrtc.MediaEngine, twcc bool) error {
+	var feedback []webrtc.RTCPFeedback
+	if twcc {
+		feedback = []webrtc.RTCPFeedback{{Type: webrtc.TypeRTCPFBTransportCC}}
+	}
+	for _, format := range []webrtc.RTPCodecParameters{
+		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU}, PayloadType: payloadTypePCMU},
+		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMA}, PayloadType: payloadTypePCMA},
+	} {
+		format.ClockRate, format.RTCPFeedback = g711ClockHz, feedback
+		if err := m.RegisterCodec(format, webrtc.RTPCodecTypeAudio); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // rtxOf finds the retransmission format of a codec (RFC 4588 8.6).
 func rtxOf(codec webrtc.RTPCodecParameters, both []webrtc.RTPCodecParameters) (webrtc.RTPCodecParameters, bool) {
 	apt := strconv.Itoa(int(codec.PayloadType))
@@ -144,7 +169,10 @@ func chooseCodec(codec messages.Codec, both []webrtc.RTPCodecParameters) (best w
 	return best, ok
 }
 
-var mimeTypes = map[messages.Codec]string{messages.H264: webrtc.MimeTypeH264, messages.H265: webrtc.MimeTypeH265, messages.Opus: webrtc.MimeTypeOpus}
+var mimeTypes = map[messages.Codec]string{
+	messages.H264: webrtc.MimeTypeH264, messages.H265: webrtc.MimeTypeH265,
+	messages.Opus: webrtc.MimeTypeOpus, messages.PCMU: webrtc.MimeTypePCMU, messages.PCMA: webrtc.MimeTypePCMA,
+}
 
 // isH265Main tells whether a format takes main profile in one stream; what it leaves out has these values
 // (RFC 7798 7.1).

@@ -3,6 +3,7 @@ package rtc
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -51,7 +52,7 @@ func (p *Peer) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 			continue
 		}
 		p.received.audioPackets.Add(1)
-		if p.sound {
+		if p.sound && strings.EqualFold(remote.Codec().MimeType, webrtc.MimeTypeOpus) { // which is asked for first
 			p.onSound(buf[:n])
 		}
 	}

@@ -169,6 +169,60 @@ func TestAudioArrives(t *testing.T) {
 	}
 }
 
+// G.711 goes to those who take it as it is, on its own clock; who talks is still asked for Opus.
+func TestG711ArrivesAsItIs(t *testing.T) {
+	for _, c := range []struct {
+		codec  messages.Codec
+		number uint8
+		talk   bool
+	}{{messages.PCMU, payloadTypePCMU, false}, {messages.PCMA, payloadTypePCMA, false}, {messages.PCMA, payloadTypePCMA, true}} {
+		v, d := connect(t, newEngine(t, EngineConfig{}), wish{video: true, audio: true, talk: c.talk}, PeerConfig{Audio: c.codec, Sound: c.talk})
+		z := NewPacketizer(0)
+		sound := bytes.Repeat([]byte{0xd5, 0x55}, 80)
+		for i := range time.Duration(3) {
+			frame, err := z.Frame(&messages.AccessUnit{Track: messages.Audio, Codec: c.codec, Data: sound, Captured: time.Now()})
+			must(t, err)
+			_, _, err = d.WriteFrame(frame, 0, len(frame.Payloads), i*20*time.Millisecond, true)
+			must(t, err)
+		}
+		var first uint32
+		for i := range uint32(3) {
+			packet := wait(t, v.packets["audio"], "sound")
+			if i == 0 {
+				first = packet.Timestamp
+			}
+			if packet.PayloadType != c.number || !bytes.Equal(packet.Payload, sound) || packet.Timestamp-first != i*160 {
+				t.Errorf("%s: payload type %d, %d bytes, %d ticks after the first", c.codec, packet.PayloadType, len(packet.Payload), packet.Timestamp-first)
+			}
+		}
+		_, audio, _ := strings.Cut(d.answer, "m=audio")
+		opus, g711 := strings.Index(audio, "opus/48000"), strings.Index(audio, string(c.codec)+"/8000")
+		if g711 < 0 || (opus >= 0) != c.talk || opus > g711 {
+			t.Errorf("%s, talks %v: the answer has m=audio%s", c.codec, c.talk, audio)
+		}
+		if c.talk {
+			must(t, v.talk.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2}, Payload: []byte{0xf8, 0xff, 0xfe}}))
+			if heard := next[*messages.PeerSound](d); !bytes.Equal(heard.Sound.Data, []byte{0xf8, 0xff, 0xfe}) {
+				t.Errorf("what the viewer said came as %x", heard.Sound.Data)
+			}
+		}
+	}
+}
+
+// A viewer that takes no G.711 watches without sound.
+func TestG711IsLeftOutForThoseWithoutIt(t *testing.T) {
+	v := newViewer(t, wish{video: true, audio: true})
+	offer := withoutLines(v.offer(false), "a=rtpmap:0 ", "a=rtpmap:8 ")
+	p, answer, err := newEngine(t, EngineConfig{}).Answer(t.Context(), PeerConfig{Audio: messages.PCMA}, strings.Replace(offer, " 0 8", "", 1))
+	must(t, err)
+	defer func() { must(t, p.Close()) }()
+	frame, err := NewPacketizer(0).Frame(&messages.AccessUnit{Track: messages.Audio, Codec: messages.PCMA, Data: []byte{1}})
+	must(t, err)
+	if packets, _, err := p.WriteFrame(frame, 0, 1, 0, true); packets != 0 || err != nil || strings.Contains(answer, "PCMA") {
+		t.Errorf("%d packets, %v, answer\n%s", packets, err, answer)
+	}
+}
+
 func TestTransportWideNumbersWhenSwitchedOn(t *testing.T) {
 	const uri = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 	unit := pictures(t, 1)[0]

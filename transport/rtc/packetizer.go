@@ -31,7 +31,7 @@ func NewPacketizer(mtu int) *Packetizer {
 	return &Packetizer{payloadMax: uint16(mtu), h265: codecs.H265Payloader{SkipAggregation: true}}
 }
 
-// Frame returns the unit with its payloads (RFC 6184 with packetization mode 1, RFC 7798, RFC 7587).
+// Frame returns the unit with its payloads (RFC 6184 with packetization mode 1, RFC 7798, RFC 7587, RFC 3551).
 // pion's H.264 payloader puts SPS and PPS into one STAP-A and leaves out delimiters and filler; it
 // copies, so payloads never alias the unit. A unit without anything to send is an error, and leaves no
 // gap in the numbers of the frames.
@@ -42,9 +42,9 @@ func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 		f.Payloads = z.h264.Payload(z.payloadMax, au.Data)
 	case messages.H265:
 		f.Payloads = z.h265.Payload(z.payloadMax, au.Data)
-	case messages.Opus:
+	case messages.Opus, messages.PCMU, messages.PCMA:
 		if len(au.Data) > 0 {
-			f.Payloads = [][]byte{au.Data} // RFC 7587 4.2: a packet is a payload
+			f.Payloads = [][]byte{au.Data} // RFC 7587 4.2, RFC 3551 4.2: a packet is a payload
 		}
 	default:
 		z.empty[au.Track]++

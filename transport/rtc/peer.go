@@ -36,10 +36,10 @@ type Peer struct {
 	hosts        int    // host candidates that will come
 	credentials  string // ICE's of the viewer's last offer
 	dataChannels bool
-	count        *atomic.Int64  // the engine's, of open peers
-	video        messages.Codec // set before negotiation: what the stream is
-	sound        bool           // set before negotiation: the viewer's sound becomes events
-	drain        func()         // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
+	count        *atomic.Int64     // the engine's, of open peers
+	codecs       [2]messages.Codec // set before negotiation: what the stream is, by track
+	sound        bool              // set before negotiation: the viewer's sound becomes events
+	drain        func()            // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
 	out          *outgoing
 
 	// Set while Answer runs, read-only afterwards; nil: not negotiated.

@@ -99,8 +99,11 @@ func (t *track) Kind() webrtc.RTPCodecType {
 
 // clockHz is the track's RTP clock.
 func (t *track) clockHz() int64 {
-	if t.kind == messages.Audio {
+	switch t.sends {
+	case messages.Opus:
 		return audioClockHz
+	case messages.PCMU, messages.PCMA:
+		return g711ClockHz
 	}
 	return videoClockHz
 }
