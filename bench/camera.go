@@ -74,7 +74,7 @@ func cameraScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*
 		{Name: "quick", Value: cfg.Quick}, {Name: "rounds", Value: plan.rounds}, {Name: "viewers", Value: plan.viewers},
 		{Name: "warm_up_s", Value: plan.warm}, {Name: "span_s", Value: plan.span}, {Name: "load_average_before", Value: loadAverage()},
 	})
-	found, crashed, skipped, err := plan.run(ctx, progress)
+	found, crashed, skipped, err := plan.run(ctx, cfg, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func cameraScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*
 }
 
 // run measures both modes. skipped says why one of them was not.
-func (p cameraPlan) run(ctx context.Context, progress io.Writer) (found []*cameraFound, crashed [][]time.Duration, skipped []string, err error) {
-	program, err := media.FindHelper()
+func (p cameraPlan) run(ctx context.Context, cfg BenchConfig, progress io.Writer) (found []*cameraFound, crashed [][]time.Duration, skipped []string, err error) {
+	program, err := media.FindGStreamer()
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("%w: %w", errNoGStreamer, err)
 	}
@@ -99,7 +99,7 @@ func (p cameraPlan) run(ctx context.Context, progress io.Writer) (found []*camer
 		return nil, nil, nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	run := cameraRun{cameraPlan: p, service: s, program: program, launcher: launcher}
+	run := cameraRun{cameraPlan: p, service: s, program: program, launcher: launcher, profiles: cfg.Profile}
 	f, err := run.rounds(ctx, cameraEncode, progress)
 	if err != nil {
 		return nil, nil, nil, err

@@ -27,6 +27,7 @@ type cameraRun struct {
 	program  string // heliograph-gst
 	launcher string // gst-launch-1.0
 	url      string // of the network camera
+	profiles string // directory for the devices' profiles; empty: none
 }
 
 // cameraCost is what was used in a span.
@@ -90,13 +91,17 @@ func (c cameraRun) order(channel string) subject.Order {
 	}
 }
 
+func (c cameraRun) target(channel string) profiles.Target {
+	return profiles.Target{Dir: c.profiles, Name: channel}
+}
+
 func (c cameraRun) gather(ctx context.Context, channel string) (crowd, error) {
 	return fanoutRun{mode: fanoutMode{feedback: true}, viewers: c.viewers, channel: channel, service: c.service}.gather(ctx)
 }
 
 // watched measures a device while all viewers watch it.
 func (c cameraRun) watched(ctx context.Context, order subject.Order) (cost cameraCost, err error) {
-	sender, err := subject.StartSender(ctx, subject.Device, order, profiles.Target{})
+	sender, err := subject.StartSender(ctx, subject.Device, order, c.target(order.Channel))
 	if err != nil {
 		return cost, err
 	}
@@ -123,6 +128,9 @@ func (c cameraRun) watched(ctx context.Context, order subject.Order) (cost camer
 	sentAfter, receivedAfter := crowd.counts()
 	cost.packets = receivedAfter - received
 	cost.lost = sentAfter - sent - min(cost.packets, sentAfter-sent)
+	if err == nil && c.profiles != "" {
+		_, err = sender.Settle()
+	}
 	return cost, err
 }
 
@@ -185,7 +193,7 @@ func (c cameraRun) over(ctx context.Context, used func() (device, source time.Du
 func (c cameraRun) crash(ctx context.Context, round int) (took []time.Duration, err error) {
 	order := c.order(fmt.Sprintf("camera-crash-%d", round))
 	order.Pipeline = &subject.Pipeline{Program: c.program, Source: "gst:" + fmt.Sprintf(encodePipeline, "appsink", "")}
-	sender, err := subject.StartSender(ctx, subject.Device, order, profiles.Target{})
+	sender, err := subject.StartSender(ctx, subject.Device, order, c.target(order.Channel))
 	if err != nil {
 		return nil, err
 	}

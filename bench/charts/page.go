@@ -50,6 +50,8 @@ func drawings(r *report.Report) (about string, figures []figure) {
 		return "What one stream to many viewers costs the sender.", fanoutFigures(r)
 	case "latency":
 		return "Capture to complete picture, ten viewers.", latencyFigures(r)
+	case "camera":
+		return "Pictures of GStreamer: what encoding, passing through and a crash cost.", nil
 	case "mailbox":
 		return "Ten viewers' candidates at one instant, through ours and what others use.", mailboxFigures(r)
 	case "churn":

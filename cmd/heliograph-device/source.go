@@ -51,7 +51,7 @@ func openFile(codec messages.Codec, name string) (media.Source, error) {
 
 // openHelper leaves the source to the GStreamer child, which says itself what is wrong with it.
 func openHelper(c config, kind string, log *zap.Logger) (media.Source, error) {
-	program, err := media.FindHelper()
+	program, err := media.FindGStreamer()
 	if err != nil {
 		return nil, fmt.Errorf("open source %s: %w", kind, err)
 	}
