@@ -45,6 +45,7 @@ type LoadConfig struct {
 
 	RelayOnly bool          `flag:"relay-only" env:"HELIOGRAPH_RELAY_ONLY" default:"false" help:"viewers connect through TURN alone" group:"Viewers"`
 	RelayWait time.Duration `flag:"relay-wait" env:"HELIOGRAPH_RELAY_WAIT" default:"50ms" help:"how long viewers wait for a direct path before they take one through TURN"`
+	Save      string        `flag:"save" env:"HELIOGRAPH_SAVE" default:"" help:"Matroska file (.mkv) for what the one viewer sees and hears"`
 	SendAudio bool          `flag:"send-audio" env:"HELIOGRAPH_SEND_AUDIO" default:"false" help:"viewers talk back: the sample's Opus"`
 	RTT       time.Duration `flag:"rtt" env:"HELIOGRAPH_RTT" default:"0s" help:"round trip that the viewers' network adds" group:"Network"`
 	Loss      float64       `flag:"loss" env:"HELIOGRAPH_LOSS" default:"0" help:"share of packets that it loses in each direction, 0 to 1"`
@@ -65,6 +66,8 @@ func (c LoadConfig) check() error {
 		return errors.New("--viewers must be 1 at least")
 	case c.Duration <= 0 || c.Stagger < 0 || c.RTT < 0 || c.Rate < 0:
 		return errors.New("--duration must be above zero; --stagger, --rtt and --rate must not be below")
+	case c.Save != "" && c.Viewers != 1:
+		return errors.New("--save keeps what one viewer gets: --viewers 1")
 	case c.Loss < 0 || c.Loss > 1:
 		return errors.New("--loss is a share: 0 to 1")
 	case !c.Embedded && c.Channel == "":
@@ -166,7 +169,7 @@ func (c LoadConfig) viewers(common ViewerConfig) ([]*Viewer, error) {
 		}
 		common.Audio = packets
 	}
-	common.RelayOnly, common.RelayWait = c.RelayOnly, c.RelayWait
+	common.RelayOnly, common.RelayWait, common.Save = c.RelayOnly, c.RelayWait, c.Save
 	var run [4]byte
 	_, _ = rand.Read(run[:]) // never fails
 	viewers := make([]*Viewer, c.Viewers)

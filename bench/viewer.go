@@ -64,6 +64,7 @@ type ViewerConfig struct {
 
 	Hold       func(ctx context.Context) // is called when the viewer has joined; the offer waits for it. nil: it does not
 	OnVideo    func(*rtp.Packet)         // is called with each packet of video as it comes; it may not keep it. nil: nobody is
+	Save       string                    // Matroska file for what comes, from the first key frame on; empty: none
 	PlayWithin time.Duration             // bound from Run to the first decodable key frame; default 20 s
 }
 
@@ -87,6 +88,9 @@ type Viewer struct {
 	// Of the track edges while they run, then of Run.
 	video *playback.Video
 	audio *playback.Audio
+
+	saver *saver // nil: nothing is kept
+	saved error  // of its edge
 
 	// Handed over between pion's callbacks and Run's edges.
 	tracks   chan remoteTrack
@@ -225,6 +229,13 @@ func (v *Viewer) Run(ctx context.Context) error {
 
 // watch hands tracks to edges until the viewer's life ends.
 func (v *Viewer) watch(late *time.Timer) {
+	if v.cfg.Save != "" {
+		v.saver = newSaver(v.cfg.Save)
+		v.edges.Go("save", func() error {
+			v.saved = v.saver.run(v.life)
+			return v.saved
+		})
+	}
 	ticks := time.NewTicker(dataEvery)
 	defer ticks.Stop()
 	playing := v.playing
@@ -259,6 +270,9 @@ func (v *Viewer) leave() {
 	v.network.Cut()
 	v.video.Finish(ended)
 	v.row = v.result(pair)
+	if v.saved != nil {
+		v.row.Error = v.saved.Error()
+	}
 }
 
 // begin notes when a phase begins, and finish when it ends. Only the first of each counts.

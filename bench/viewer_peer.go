@@ -319,6 +319,7 @@ func (v *Viewer) readTrack(t remoteTrack) {
 		}
 		push = func(now time.Time, p playback.Packet) { v.pushVideo(now, p, uint32(t.track.SSRC())) }
 	}
+	keep := v.keep(t, stamp)
 	v.edges.Go("read "+t.track.Kind().String(), func() error {
 		buf := make([]byte, packetBytesMax)
 		var p rtp.Packet
@@ -331,11 +332,27 @@ func (v *Viewer) readTrack(t remoteTrack) {
 				if video && v.cfg.OnVideo != nil {
 					v.cfg.OnVideo(&p)
 				}
+				keep(&p)
 				push(time.Now(), playback.NewPacket(&p, n, stamp, read))
 			}
 		}
 	})
 	v.edges.Go("read reports", func() error { return drain(t.receiver) })
+}
+
+// keep gives what is to be done with each packet of a track that is saved.
+func (v *Viewer) keep(t remoteTrack, stamp uint8) func(*rtp.Packet) {
+	if v.saver == nil {
+		return func(*rtp.Packet) {}
+	}
+	track, codec := messages.Audio, messages.Opus
+	if t.track.Kind() == webrtc.RTPCodecTypeVideo {
+		track, codec = messages.Video, messages.H264
+		if t.track.Codec().MimeType == webrtc.MimeTypeH265 {
+			codec = messages.H265
+		}
+	}
+	return func(p *rtp.Packet) { v.saver.take(track, codec, p, stamp) }
 }
 
 func (v *Viewer) pushVideo(now time.Time, p playback.Packet, ssrc uint32) {
