@@ -1,6 +1,7 @@
 package matroska
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -217,13 +218,12 @@ func ParseCluster(b []byte, each func(Block) error) error {
 		case idTimestamp:
 			opens = time.Duration(readUint(p)&math.MaxInt32) * time.Millisecond
 		case idSimpleBlock:
-			if len(p) < 4 || p[0]&0x80 == 0 || p[3]&0x06 != 0 { // tracks beyond 127 and lacing are not ours
-				return ErrDamaged
+			block, err := readBlock(p, opens)
+			if err != nil {
+				return err
 			}
-			relative := int16(uint16(p[1])<<8 | uint16(p[2]))
-			return each(Block{
-				Track: int(p[0] & 0x7f), Time: opens + time.Duration(relative)*time.Millisecond, Key: p[3]&0x80 != 0, Data: p[4:],
-			})
+			block.Data = p[blockHeadBytes:]
+			return each(block)
 		}
 		return nil
 	})
@@ -243,6 +243,52 @@ func ReadCluster(r io.ReaderAt, c Cluster, each func(Block) error) error {
 		return fmt.Errorf("read Matroska cluster: %w", err)
 	}
 	return ParseCluster(b, each)
+}
+
+// blockHeadBytes are before a block's data: track, time, flags.
+const blockHeadBytes = 4
+
+// readBlock reads the head of a block in the cluster that opens then.
+func readBlock(p []byte, opens time.Duration) (Block, error) {
+	if len(p) < blockHeadBytes || p[0]&0x80 == 0 || p[3]&0x06 != 0 { // tracks beyond 127 and lacing are not ours
+		return Block{}, ErrDamaged
+	}
+	relative := int16(uint16(p[1])<<8 | uint16(p[2]))
+	return Block{Track: int(p[0] & 0x7f), Time: opens + time.Duration(relative)*time.Millisecond, Key: p[3]&0x80 != 0}, nil
+}
+
+// ScanCluster calls each for every block of a cluster with the length of its data, which it does not read.
+func ScanCluster(r io.ReaderAt, c Cluster, each func(b Block, bytes int64)) error {
+	head := make([]byte, headBytesMax+blockHeadBytes)
+	end := c.Offset + c.Bytes
+	for at := c.Offset + clusterHeadBytes; at < end; {
+		n, err := r.ReadAt(head[:min(int64(len(head)), end-at)], at)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("scan Matroska cluster: %w", err)
+		}
+		id, size, skip, err := readHead(head[:n])
+		if err != nil || size < 0 || size > end-at-int64(skip) {
+			return fmt.Errorf("scan Matroska cluster: %w", ErrDamaged)
+		}
+		if id == idSimpleBlock {
+			b, err := readBlock(head[skip:n], c.Time)
+			if err != nil {
+				return fmt.Errorf("scan Matroska cluster: %w", err)
+			}
+			each(b, size-blockHeadBytes)
+		}
+		at += int64(skip) + size
+	}
+	return nil
+}
+
+// Retime moves a cluster, given whole and as Writer writes it, to another time.
+func Retime(cluster []byte, to time.Duration) error {
+	if len(cluster) < clusterHeadBytes || cluster[clusterHeadBytes-timestampBytes] != idTimestamp || to < 0 {
+		return fmt.Errorf("move Matroska cluster: %w", ErrDamaged)
+	}
+	binary.BigEndian.PutUint64(cluster[clusterHeadBytes-8:], uint64(to.Milliseconds()))
+	return nil
 }
 
 // Recover finishes a file that a crash has left: what is torn at its end is cut, cues, duration and size

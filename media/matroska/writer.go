@@ -277,3 +277,30 @@ func appendSeekHead(b []byte, seeks []seek) []byte {
 	}
 	return b
 }
+
+// Frame gives what stands before and behind the clusters of a finished file, of which only their length is
+// known and where those with a key frame are: their offsets count from the first cluster.
+func Frame(h Header, lasts time.Duration, clusterBytes int64, keys []Cluster) (head, tail []byte, err error) {
+	b, places := appendHeader(nil, h)
+	frame := &frame{head: b}
+	first := int64(len(b))
+	cues := make([]cue, 0, len(keys))
+	for _, k := range keys {
+		cues = append(cues, cue{k.Time, first + k.Offset})
+	}
+	err = finish(frame, places, first+clusterBytes, lasts, cues)
+	return frame.head, frame.tail, err
+}
+
+// frame is a File without its clusters.
+type frame struct{ head, tail []byte }
+
+func (f *frame) WriteAt(b []byte, at int64) (int, error) {
+	if at+int64(len(b)) <= int64(len(f.head)) {
+		return copy(f.head[at:], b), nil
+	}
+	f.tail = append(f.tail, b...)
+	return len(b), nil
+}
+
+func (f *frame) Truncate(int64) error { return nil }

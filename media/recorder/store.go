@@ -222,7 +222,7 @@ func describe(path string, start time.Time) (Segment, error) {
 	}
 	rec, err := matroska.ReadHeader(file, info.Size())
 	if err == nil && !rec.Finished {
-		rec, err = matroska.Read(file, info.Size())
+		rec, err = readUnfinished(file, info.Size())
 	}
 	if errors.Is(err, matroska.ErrDamaged) {
 		return s, nil // it has just been begun
@@ -232,4 +232,16 @@ func describe(path string, start time.Time) (Segment, error) {
 	}
 	s.Bytes, s.Gap, s.End = info.Size(), rec.Tags[tagGap], start.Add(rec.Duration)
 	return s, nil
+}
+
+// readUnfinished reads a file that is being written. It ends with its last whole cluster.
+func readUnfinished(file *os.File, size int64) (*matroska.Recording, error) {
+	rec, err := matroska.Read(file, size)
+	if err != nil || len(rec.Clusters) == 0 {
+		return rec, err
+	}
+	newest := rec.Clusters[len(rec.Clusters)-1]
+	rec.Duration = newest.Time
+	err = matroska.ScanCluster(file, newest, func(b matroska.Block, _ int64) { rec.Duration = max(rec.Duration, b.Time) })
+	return rec, err
 }

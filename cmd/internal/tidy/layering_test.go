@@ -117,7 +117,7 @@ func within(name, prefix string) bool {
 // that it does link.
 func checkDeviceDeps(deps []string) []string {
 	banned := []string{"github.com/nats-io"}
-	for _, ours := range []string{"actors/service", "transport/api", "transport/backplane", "transport/relay", "bench"} {
+	for _, ours := range []string{"actors/service", "media/fmp4", "media/matroska", "media/recorder", "transport/api", "transport/backplane", "transport/relay", "bench"} {
 		banned = append(banned, module+"/"+ours)
 	}
 	var findings []string
