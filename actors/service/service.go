@@ -33,6 +33,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/heliograph-rtc/heliograph/actors"
+	"github.com/heliograph-rtc/heliograph/media/recorder"
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/admin"
 	"github.com/heliograph-rtc/heliograph/transport/api"
@@ -119,7 +120,7 @@ type Service struct {
 }
 
 // world is what the actors of one service share. Nothing in it is written after Start, but for what is
-// atomic.
+// atomic and the library, which guards itself.
 type world struct {
 	cfg     Config
 	sys     *actors.System
@@ -129,6 +130,7 @@ type world struct {
 	limits  Limits
 	metrics *metrics
 	names   api.Names // AWS's host names; zero: none
+	library recorder.Library
 
 	certificate *tls.Certificate // of both doors and the relay; set before the tree starts
 }

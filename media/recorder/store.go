@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,25 +189,52 @@ func names(dir string) ([]named, error) {
 // List tells what a folder holds between two times, the oldest first; a zero time is no bound. What is
 // being written is among it, as far as it is on disk.
 func List(dir string, from, to time.Time) ([]Segment, error) {
+	segments, _, err := ListFirst(dir, from, to, math.MaxInt)
+	return segments, err
+}
+
+// ListFirst is List of so many segments at most; more says that there are others behind them.
+func ListFirst(dir string, from, to time.Time, most int) (segments []Segment, more bool, err error) {
 	found, err := names(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("list recording: %w", err)
+		return nil, false, fmt.Errorf("list recording: %w", err)
 	}
-	var segments []Segment
 	for i, n := range found {
 		if !to.IsZero() && n.start.After(to) || !from.IsZero() && i+1 < len(found) && found[i+1].start.Before(from) {
 			continue
+		}
+		if len(segments) == most {
+			return segments, true, nil
 		}
 		s, err := describe(filepath.Join(dir, n.name), n.start)
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // retention has removed it meanwhile
 		case err != nil:
-			return nil, fmt.Errorf("list recording: %w", err)
+			return nil, false, fmt.Errorf("list recording: %w", err)
 		case s.End.After(s.Start) && (from.IsZero() || s.End.After(from)):
 			segments = append(segments, s)
 		}
 	}
-	return segments, nil
+	return segments, false, nil
+}
+
+// Extent tells from when to when a folder holds anything; zero times: it does not.
+func Extent(dir string) (start, end time.Time, err error) {
+	found, err := names(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return start, end, fmt.Errorf("list recording: %w", err)
+	}
+	for i := len(found) - 1; i >= 0; i-- {
+		s, err := describe(filepath.Join(dir, found[i].name), found[i].start)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !s.End.After(s.Start) {
+			continue // removed meanwhile, or just begun
+		}
+		if err != nil {
+			return start, end, fmt.Errorf("list recording: %w", err)
+		}
+		return found[0].start, s.End, nil
+	}
+	return start, end, nil
 }
 
 func describe(path string, start time.Time) (Segment, error) {

@@ -4,7 +4,7 @@
 // The flow of a request: listener (listen.go) -> route (below) -> signed doors: signature
 // (rest.go), pattern, Backend, one write (control.go); websocket: presigned query,
 // admission, 101, socket to its connection (connect.go, socket.go); page and WHEP: Host, origin,
-// token (guard.go), then whep.go and overview.go. The devices' door stands apart: certificate,
+// token (guard.go), then whep.go, overview.go and recordings.go. The devices' door stands apart: certificate,
 // role alias, credentials (iot.go, things.go).
 //
 // The doors hold no state of the service and start no goroutine; one http.Server per listener
@@ -39,6 +39,7 @@ type Backend interface {
 	// JoinStorage returns when an offer is on its way to the caller's websocket.
 	JoinStorage(ctx context.Context, m *messages.JoinStorageWanted) error
 	Overview(ctx context.Context) (*messages.Overview, error)
+	recordings
 
 	// Connect takes a place on a channel. The caller must Take or Abandon the seat.
 	Connect(ctx context.Context, m *messages.ConnectWanted) (Seat, error)
@@ -86,7 +87,7 @@ type Config struct {
 	Page      http.Handler      // the viewer page; nil: none
 	PageHosts []string          // host names that page and WHEP answer to; addresses always pass (guard.go)
 	Origins   []string          // further origins that may use WHEP, as "https://host:port"
-	WhepToken string            // bearer token that WHEP and the overview demand on the public door
+	WhepToken string            // bearer token that WHEP, overview and recordings demand on the public door
 	Names     Names             // AWS's host names, in place of PublicURL; zero: none
 	PublicURL string            // host[:port] to name in endpoints; empty: the Host of each request
 	Refused   func(name string) // counts refusals by exception; nil: not counted
@@ -108,6 +109,7 @@ const (
 
 type doors struct {
 	Config
+	downloads chan struct{} // a place for each that is under way
 }
 
 func open(c Config) *doors {
@@ -126,7 +128,7 @@ func open(c Config) *doors {
 	if c.Page == nil {
 		c.Page = http.NotFoundHandler()
 	}
-	return &doors{Config: c}
+	return &doors{Config: c, downloads: make(chan struct{}, downloadsMax)}
 }
 
 // Public returns the handler of the public listener: every door.
@@ -139,6 +141,9 @@ func Public(c Config) http.Handler {
 	guarded := func(h http.Handler) http.Handler { return d.ownHost(d.exactOrigin(h)) }
 	mux.Handle(pathWhep, guarded(d.token(http.HandlerFunc(d.whep))))
 	mux.Handle(pathOverview, guarded(d.token(http.HandlerFunc(d.overview))))
+	for _, path := range []string{pathRecordings, pathRecordings + "/"} {
+		mux.Handle(path, guarded(d.token(http.HandlerFunc(d.recorded))))
+	}
 	page := guarded(d.Page)
 	mux.HandleFunc(pathControlWSS, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -153,13 +158,16 @@ func Public(c Config) http.Handler {
 	return mux
 }
 
-// Local returns the routes for the loopback listener: page, WHEP and overview. The listener checks
-// the Host header itself.
+// Local returns the routes for the loopback listener: page, WHEP, overview and recordings. The listener
+// checks the Host header itself.
 func Local(c Config) map[string]http.Handler {
 	d := open(c)
 	return map[string]http.Handler{
 		"/":          d.exactOrigin(d.Page),
 		pathWhep:     d.exactOrigin(http.HandlerFunc(d.whep)),
 		pathOverview: d.exactOrigin(http.HandlerFunc(d.overview)),
+
+		pathRecordings:       d.exactOrigin(http.HandlerFunc(d.recorded)),
+		pathRecordings + "/": d.exactOrigin(http.HandlerFunc(d.recorded)),
 	}
 }

@@ -1,6 +1,6 @@
 package api
 
-// The checks before page, WHEP and overview, which need no signature: ownHost against DNS
+// The checks before page, WHEP, overview and recordings, which need no signature: ownHost against DNS
 // rebinding, exactOrigin against foreign pages, token against strangers.
 
 import (
@@ -42,7 +42,7 @@ func (d *doors) exactOrigin(next http.Handler) http.Handler {
 				return
 			}
 			h.Set("Access-Control-Allow-Origin", origin)
-			h.Set("Access-Control-Expose-Headers", "Location, Link, ETag, Retry-After, Accept-Post")
+			h.Set("Access-Control-Expose-Headers", "Location, Link, ETag, Retry-After, Accept-Post, Content-Range, Span-Start, Span-End")
 		}
 		if r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != "" {
 			preflight(h, r, "GET, HEAD, POST, DELETE, OPTIONS")

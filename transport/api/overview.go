@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"go.uber.org/zap"
 )
@@ -24,14 +22,5 @@ func (d *doors) overview(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the service cannot answer right now", http.StatusServiceUnavailable)
 		return
 	}
-	body, err := json.Marshal(list)
-	if err != nil {
-		http.Error(w, "the overview cannot be written", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentTypeJSON)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(body)
+	d.tell(w, list, nil)
 }
