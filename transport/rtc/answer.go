@@ -27,7 +27,7 @@ type PeerConfig struct {
 	RelayOnly  bool                        // gather relay candidates only
 	Reflexive  messages.ReflexiveAddresses // of the shared sockets; empty: the peer asks the STUN servers itself
 	Video      messages.Codec              // the stream's; empty: H.264
-	Audio      messages.Codec              // likewise; empty: Opus
+	Audio      messages.Codec              // likewise; empty: not known yet, the answer has all that it may become
 	Sound      bool                        // make events of what the viewer says
 }
 
@@ -47,7 +47,7 @@ func (e *Engine) Answer(ctx context.Context, cfg PeerConfig, sdp string) (*Peer,
 		return nil, "", err
 	}
 	p.sound = cfg.Sound
-	p.codecs = [2]messages.Codec{messages.Video: cmp.Or(cfg.Video, messages.H264), messages.Audio: cmp.Or(cfg.Audio, messages.Opus)}
+	p.codecs = [2]messages.Codec{messages.Video: cmp.Or(cfg.Video, messages.H264), messages.Audio: cfg.Audio}
 	answer, err := p.negotiate(ctx, o, cfg)
 	if err != nil {
 		return nil, "", errors.Join(err, p.Close())
@@ -163,32 +163,23 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 }
 
 // addTrack makes us send a track in the offer's section mid. A viewer that wants video and cannot
-// decode ours is refused; one that lacks the sound's codec watches without. A viewer that talks is asked for
-// Opus first, whatever it hears: each side sends any codec of the answer (RFC 3264 7).
+// decode ours is refused; one that lacks the sound's codec watches without.
 func (p *Peer) addTrack(kind messages.Track, mid string, talks bool) error {
 	for _, transceiver := range p.pc.GetTransceivers() {
 		if transceiver.Mid() != mid {
 			continue
 		}
-		both := transceiver.Receiver().GetParameters().Codecs
-		codec, ok := chooseCodec(p.codecs[kind], both)
-		if !ok && kind == messages.Video {
+		may, preferred := p.formats(kind, transceiver.Receiver().GetParameters().Codecs, talks)
+		if len(may) == 0 && kind == messages.Video {
 			return &CodecError{p.codecs[kind]}
 		}
-		if !ok {
+		if len(may) == 0 {
 			return nil
-		}
-		preferred := []webrtc.RTPCodecParameters{codec}
-		if rtx, ok := rtxOf(codec, both); ok {
-			preferred = append(preferred, rtx)
-		}
-		if opus, ok := chooseCodec(messages.Opus, both); ok && talks && kind == messages.Audio && p.codecs[kind] != messages.Opus {
-			preferred = append([]webrtc.RTPCodecParameters{opus}, preferred...)
 		}
 		if err := transceiver.SetCodecPreferences(preferred); err != nil {
 			return fmt.Errorf("prefer %s codec: %w", kind, err)
 		}
-		t := newTrack(kind, p.codecs[kind], codec, p.out)
+		t := newTrack(kind, may, p.out)
 		sender, err := p.pc.AddTrack(t)
 		if err != nil {
 			return fmt.Errorf("add %s track: %w", kind, err)
@@ -197,6 +188,30 @@ func (p *Peer) addTrack(kind messages.Track, mid string, talks bool) error {
 		return nil
 	}
 	return nil
+}
+
+// formats are what a track may be of what both sides know, and what the answer has for it. A viewer that
+// talks is asked for Opus first, whatever it hears: each side sends any codec of the answer (RFC 3264 7).
+func (p *Peer) formats(kind messages.Track, both []webrtc.RTPCodecParameters, talks bool) (may []messages.Codec, answer []webrtc.RTPCodecParameters) {
+	wanted := []messages.Codec{p.codecs[kind]}
+	if p.codecs[kind] == "" {
+		wanted = []messages.Codec{messages.Opus, messages.PCMU, messages.PCMA}
+	}
+	if opus, ok := chooseCodec(messages.Opus, both); ok && talks && kind == messages.Audio && wanted[0] != messages.Opus {
+		answer = append(answer, opus)
+	}
+	chosen := chooseCodecs(wanted, both)
+	for _, codec := range wanted {
+		format, ok := chosen[codec]
+		if !ok {
+			continue
+		}
+		may, answer = append(may, codec), append(answer, format)
+		if rtx, ok := rtxOf(format, both); ok {
+			answer = append(answer, rtx)
+		}
+	}
+	return may, answer
 }
 
 // hearOpus leaves sections in which we send nothing Opus alone: it is what a viewer may say something in.

@@ -169,6 +169,17 @@ func chooseCodec(codec messages.Codec, both []webrtc.RTPCodecParameters) (best w
 	return best, ok
 }
 
+// chooseCodecs does so for each of several.
+func chooseCodecs(wanted []messages.Codec, both []webrtc.RTPCodecParameters) map[messages.Codec]webrtc.RTPCodecParameters {
+	chosen := map[messages.Codec]webrtc.RTPCodecParameters{}
+	for _, codec := range wanted {
+		if format, ok := chooseCodec(codec, both); ok {
+			chosen[codec] = format
+		}
+	}
+	return chosen
+}
+
 var mimeTypes = map[messages.Codec]string{
 	messages.H264: webrtc.MimeTypeH264, messages.H265: webrtc.MimeTypeH265,
 	messages.Opus: webrtc.MimeTypeOpus, messages.PCMU: webrtc.MimeTypePCMU, messages.PCMA: webrtc.MimeTypePCMA,

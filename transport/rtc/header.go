@@ -19,7 +19,7 @@ type packetHeader struct {
 func (h *packetHeader) fill(b *binding, r run, i int) *rtp.Header {
 	last := r.from+i == len(r.frame.Payloads)-1
 	h.rtp = rtp.Header{
-		Version: 2, SSRC: b.ssrc, PayloadType: b.payloadType, SequenceNumber: r.sequence + uint16(i), Timestamp: r.timestamp,
+		Version: 2, SSRC: b.ssrc, PayloadType: r.payloadType, SequenceNumber: r.sequence + uint16(i), Timestamp: r.timestamp,
 		// RFC 6184 5.1: the last packet of a picture. Opus: RFC 7587 4.2 leaves it to the start of
 		// talk-spurts, which a continuous stream has none of.
 		Marker:     last && r.frame.Unit.Track == messages.Video,

@@ -29,7 +29,9 @@ type run struct {
 	sequence  uint16 // of the first packet
 	transport uint16 // transport-wide number of the first packet
 	timestamp uint32
-	stamped   bool // the frame's last packet carries the capture time
+
+	payloadType uint8
+	stamped     bool // the frame's last packet carries the capture time
 }
 
 func (h *history) add(r run) {

@@ -209,6 +209,35 @@ func TestG711ArrivesAsItIs(t *testing.T) {
 	}
 }
 
+// A viewer that comes before the source has made a sound gets what it turns out to be, and no other later.
+func TestSoundThatIsNotKnownYet(t *testing.T) {
+	v, d := connect(t, newEngine(t, EngineConfig{}), wish{video: true, audio: true}, PeerConfig{})
+	z := NewPacketizer(0)
+	write := func(codec messages.Codec, pts time.Duration) (int, error) {
+		frame, err := z.Frame(&messages.AccessUnit{Track: messages.Audio, Codec: codec, Data: []byte{1, 2}})
+		must(t, err)
+		packets, _, err := d.WriteFrame(frame, 0, 1, pts, true)
+		return packets, err
+	}
+	var times []uint32
+	for i := range time.Duration(2) {
+		if packets, err := write(messages.PCMU, i*time.Second); packets != 1 || err != nil {
+			t.Fatalf("%d packets, %v", packets, err)
+		}
+		packet := wait(t, v.packets["audio"], "a packet of sound")
+		if packet.PayloadType != payloadTypePCMU {
+			t.Errorf("payload type %d", packet.PayloadType)
+		}
+		times = append(times, packet.Timestamp)
+	}
+	if times[1]-times[0] != g711ClockHz {
+		t.Errorf("a second is %d ticks", times[1]-times[0])
+	}
+	if _, err := write(messages.Opus, 2*time.Second); err == nil || !strings.Contains(err.Error(), "must offer again") {
+		t.Errorf("sound that has become Opus: %v", err)
+	}
+}
+
 // A viewer that takes no G.711 watches without sound.
 func TestG711IsLeftOutForThoseWithoutIt(t *testing.T) {
 	v := newViewer(t, wish{video: true, audio: true})

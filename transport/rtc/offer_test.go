@@ -59,7 +59,7 @@ func browserOffer() string {
 
 func TestAnswerToABrowser(t *testing.T) {
 	e := newEngine(t, EngineConfig{DataChannel: true, TWCC: true})
-	p, answer, err := e.Answer(t.Context(), PeerConfig{}, browserOffer())
+	p, answer, err := e.Answer(t.Context(), PeerConfig{Audio: messages.Opus}, browserOffer())
 	must(t, err)
 	defer func() { must(t, p.Close()) }()
 	var d sdp.SessionDescription

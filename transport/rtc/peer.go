@@ -129,13 +129,16 @@ func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 // WriteFrame sends payloads of a frame to this viewer, from the one numbered from, packetsMax of them
 // at most, as one batch. It returns what went out, RTP headers and SRTP tags included. The RTP time is
 // a random base plus pts. A frame at the live edge carries its capture time when the viewer negotiated
-// abs-capture-time. A track that was not negotiated gives 0, 0, nil.
+// abs-capture-time. A track that was not negotiated, or sound that the viewer does not take, gives 0, 0, nil.
 func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error) {
 	t := p.tracks[f.Unit.Track]
 	switch {
 	case t == nil:
 		return 0, 0, nil
-	case t.sends != f.Unit.Codec:
+	case t.takes(f.Unit.Codec):
+	case t.sends == "" && t.kind == messages.Audio: // it is not to be had in what the viewer takes
+		return 0, 0, nil
+	default:
 		return 0, 0, fmt.Errorf("write %s frame: the stream has become %s, and %s was negotiated; the viewer must offer again", t.kind, f.Unit.Codec, t.sends)
 	}
 	packets, bytes, err = t.write(f, from, packetsMax, pts, live)

@@ -8,7 +8,6 @@ import (
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
-	"github.com/pion/webrtc/v4"
 )
 
 // lastPacket is a webrtc.TrackLocalWriter that keeps the RTP time of the packet written last.
@@ -48,7 +47,7 @@ func followReports(t *testing.T, ppm [2]time.Duration, most time.Duration) {
 	var tracks [2]*track
 	var packets [2]lastPacket
 	for i := range tracks {
-		tracks[i] = newTrack(messages.Track(i), units[i].Codec, webrtc.RTPCodecParameters{}, out)
+		tracks[i] = newTrack(messages.Track(i), []messages.Codec{units[i].Codec}, out)
 		tracks[i].bound.Store(&binding{ssrc: uint32(i + 1), writer: &packets[i]})
 	}
 	began := time.Now()
@@ -64,6 +63,9 @@ func followReports(t *testing.T, ppm [2]time.Duration, most time.Duration) {
 			frame, err := z.Frame(&unit)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !track.takes(unit.Codec) {
+				t.Fatal("the track does not take what it was made for")
 			}
 			if _, _, err := track.write(frame, 0, len(frame.Payloads), unit.PTS, true); err != nil {
 				t.Fatal(err)

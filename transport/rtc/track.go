@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 // track is one RTP stream to one viewer: a webrtc.TrackLocal that writes shared payloads behind
 // headers of its own. The payloads are never modified.
 type track struct {
-	kind  messages.Track
-	sends messages.Codec
-	codec webrtc.RTPCodecParameters
-	out   *outgoing
+	kind messages.Track
+	may  []messages.Codec // what the stream may be: what the answer has
+	out  *outgoing
 
 	bound atomic.Pointer[binding] // set by Bind, cleared by Unbind, both on pion's goroutines
 
 	// Only WriteFrame touches these. RFC 3550 5.1 wants both to start at random.
+	sends    messages.Codec // of may: what the stream is; empty: nothing has come
 	sequence uint16
 	base     uint32
 	packet   packetHeader
@@ -43,14 +44,15 @@ type liveEdge struct {
 
 // binding is what negotiation gave the track.
 type binding struct {
-	ssrc, rtxSSRC               uint32
-	payloadType, rtxPayloadType uint8 // the latter 0: no retransmission stream (RFC 4588)
-	captureTime, transport      uint8 // ids of the header extensions, 0 when not negotiated
-	writer                      webrtc.TrackLocalWriter
+	ssrc, rtxSSRC          uint32
+	payloadTypes           map[messages.Codec]uint8
+	rtxPayloadType         uint8 // 0: no retransmission stream (RFC 4588)
+	captureTime, transport uint8 // ids of the header extensions, 0 when not negotiated
+	writer                 webrtc.TrackLocalWriter
 }
 
-func newTrack(kind messages.Track, sends messages.Codec, codec webrtc.RTPCodecParameters, out *outgoing) *track {
-	t := &track{kind: kind, sends: sends, codec: codec, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
+func newTrack(kind messages.Track, may []messages.Codec, out *outgoing) *track {
+	t := &track{kind: kind, may: may, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
 	if kind == messages.Video {
 		t.history, t.again = &history{}, newResend()
 	}
@@ -59,11 +61,15 @@ func newTrack(kind messages.Track, sends messages.Codec, codec webrtc.RTPCodecPa
 
 // Bind implements webrtc.TrackLocal.
 func (t *track) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
-	codec, ok := chooseCodec(t.sends, c.CodecParameters())
-	if !ok {
+	formats := chooseCodecs(t.may, c.CodecParameters())
+	if len(formats) == 0 {
 		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
 	}
-	b := &binding{ssrc: uint32(c.SSRC()), payloadType: uint8(codec.PayloadType), writer: c.WriteStream()}
+	b := &binding{ssrc: uint32(c.SSRC()), payloadTypes: map[messages.Codec]uint8{}, writer: c.WriteStream()}
+	for name, format := range formats {
+		b.payloadTypes[name] = uint8(format.PayloadType)
+	}
+	codec := formats[t.may[0]]
 	if rtx, ok := rtxOf(codec, c.CodecParameters()); ok && c.SSRCRetransmission() != 0 {
 		b.rtxSSRC, b.rtxPayloadType = uint32(c.SSRCRetransmission()), uint8(rtx.PayloadType)
 	}
@@ -97,6 +103,15 @@ func (t *track) Kind() webrtc.RTPCodecType {
 	return webrtc.NewRTPCodecType(t.kind.String())
 }
 
+// takes tells whether a frame of a codec may be sent. The first one that comes says what the stream is; a
+// player would not follow another clock (RFC 7160).
+func (t *track) takes(codec messages.Codec) bool {
+	if t.sends == "" && slices.Contains(t.may, codec) {
+		t.sends = codec
+	}
+	return t.sends == codec
+}
+
 // clockHz is the track's RTP clock.
 func (t *track) clockHz() int64 {
 	switch t.sends {
@@ -118,7 +133,7 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	count := min(packetsMax, len(f.Payloads)-from)
 	r := run{
 		frame: f, from: from, count: count, sequence: t.sequence, transport: t.out.number(b, count),
-		timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
+		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
 	}
 	now := time.Now()
 	t.out.batch.begin()
