@@ -55,7 +55,7 @@ func planCamera(quick bool) cameraPlan {
 	if quick {
 		return cameraPlan{rounds: 2, viewers: viewersDefault, warm: 500 * time.Millisecond, span: 1500 * time.Millisecond}
 	}
-	return cameraPlan{rounds: 5, viewers: viewersDefault, warm: 2 * time.Second, span: 8 * time.Second}
+	return cameraPlan{rounds: 7, viewers: viewersDefault, warm: 1500 * time.Millisecond, span: 6 * time.Second}
 }
 
 // encodePipeline is 720p30 at 2 Mbit/s with sound, up to where the sinks of video and sound are named.
