@@ -2,17 +2,23 @@
 //
 // idle -> connecting -> playing <-> unstable -> lost -> connecting ... | idle (left) | locked (the service wants a token)
 // A lost connection is tried again by itself after 1, 2, 4, 8, 8, ... seconds, until somebody leaves.
+// What is recorded plays in state recorded, from where the timeline was clicked or at its growing end; that is also
+// how a channel is watched whose media is stored, for nobody may connect to its device.
 
 import { Channels } from "./channels.js";
 import { Connection } from "./connection.js";
 import { DataLog } from "./datalog.js";
 import { Figures } from "./figures.js";
+import { Recorded } from "./recorded.js";
 import { Sampler } from "./stats.js";
 import { Talk } from "./talk.js";
-import { loss, refusal } from "./troubles.js";
+import { Timeline } from "./timeline.js";
+import { isStored, loss, refusal } from "./troubles.js";
 import { Waterfall } from "./waterfall.js";
 
 const retryMaxMs = 8000;
+const liveBehindMs = 3500; // how far behind the end of a recording its live edge is: a group of pictures, and the way here
+const liveWithinMs = 12_000;
 const welcome = { title: "Choose a channel to watch" };
 const tokenKey = "heliograph-token";
 const element = (id) => document.getElementById(id);
@@ -22,11 +28,13 @@ const figures = new Figures();
 const waterfall = new Waterfall();
 const log = new DataLog();
 const talk = new Talk(notice);
+const timeline = new Timeline({ token: () => token, onSeek: playRecorded, onLive: () => watch(channel), position });
 const channels = new Channels({ token: () => token, onChoose: watch, onUnauthorized, onList: offerFirst });
 
 let token = readToken();
 let channel = "";          // the one chosen, whether it plays or not
 let connection = null;
+let recorded = null;       // what plays instead of a connection
 let sampler = null;
 let lastStats = null;
 let retries = 0;
@@ -39,6 +47,8 @@ window.heliograph = {
   get marks() { return connection?.marks ?? {}; },
   get stats() { return lastStats; },
   get log() { return log.entries; },
+  get segments() { return timeline.segments; },
+  get recordedTime() { return recorded?.time ?? null; },
 };
 
 // onUnauthorized is told again and again while the list is refreshed: a form that is open already stays as it is.
@@ -61,6 +71,7 @@ function watch(name) {
   retries = 0;
   notice("");
   if (name !== channel) figures.reset();
+  timeline.setChannel(name);
   connect(name);
 }
 
@@ -116,7 +127,49 @@ function began(mine) {
 function onRefused(error) {
   if (error.name === "AbortError") return;
   if (error.status === 401) return askToken();
+  if (isStored(error)) return onStored(error);
   onTrouble(refusal(error));
+}
+
+// onStored follows the growing end of the recording instead.
+async function onStored(error) {
+  const name = channel;
+  await timeline.setChannel(name);
+  if (name !== channel || recorded) return;
+  if (timeline.end === null) return onTrouble(refusal(error));
+  playRecorded(timeline.end - liveBehindMs);
+}
+
+async function playRecorded(atMs) {
+  if (recorded?.seek(atMs)) {
+    video.play().catch(() => {});
+    return;
+  }
+  drop();
+  const mine = new Recorded(timeline.stream, token, video, () => timeline.segments);
+  recorded = mine;
+  waterfall.show({});
+  show("connecting", { title: "Loading the recording", text: channel });
+  mine.addEventListener("playing", () => {
+    if (recorded !== mine) return;
+    retries = 0;
+    show("recorded");
+    startPlayback();
+  });
+  try {
+    await mine.play(atMs);
+  } catch (error) {
+    if (recorded !== mine) return;
+    if (error.status === 401) return askToken();
+    onTrouble({ title: "The recording does not play", text: "Choose another time, or try again.", detail: error.message });
+  }
+}
+
+// position is what the timeline shows.
+function position() {
+  if (!recorded) return { time: null, live: window.heliograph.state === "playing" };
+  const { time } = recorded;
+  return { time, live: time !== null && timeline.end !== null && timeline.end - time < liveWithinMs && Date.now() - timeline.end < liveWithinMs };
 }
 
 function onTrouble(trouble) {
@@ -140,6 +193,8 @@ function drop() {
   const old = connection;
   connection = null;
   old?.close();
+  recorded?.close();
+  recorded = null;
 }
 
 function leave() {
@@ -148,6 +203,7 @@ function leave() {
   figures.reset();
   notice("");
   channels.setCurrent("");
+  timeline.setChannel("");
   show("idle", { title: "You have left", text: channel });
   channels.refresh();
 }
@@ -171,20 +227,20 @@ function setMuted(muted) {
 }
 
 function showSound() {
-  const playing = window.heliograph.state === "playing";
+  const playing = ["playing", "recorded"].includes(window.heliograph.state);
   element("unmute").hidden = !(playing && video.muted);
   element("sound").setAttribute("aria-pressed", String(!video.muted));
   element("sound-icon").setAttribute("href", video.muted ? "#icon-muted" : "#icon-sound");
 }
 
 function show(state, { title = "", text = "", detail = "" } = {}) {
-  const active = state === "playing" || state === "unstable";
+  const active = ["playing", "recorded", "unstable"].includes(state);
   element("screen").dataset.state = state;
   element("lamp").dataset.state = state;
   element("state").textContent = state;
   element("title").textContent = channel || "No channel";
   document.title = channel && active ? `${channel} · Heliograph` : "Heliograph";
-  element("veil").hidden = state === "playing";
+  element("veil").hidden = state === "playing" || state === "recorded";
   element("veil-title").textContent = title;
   element("veil-text").textContent = text;
   element("veil-detail").textContent = detail;

@@ -18,6 +18,12 @@ const byStatus = {
 // words tell them apart.
 const full = { title: "All places are taken", text: "A channel has ten viewers at most, a device may have fewer. A place becomes free as soon as one of them leaves.", again: true };
 
+// So are an absent device and a channel whose media is stored.
+const stored = { title: "This camera's stream is stored", text: "It is shown here as soon as something is recorded.", again: true };
+
+// isStored tells that a channel is to be watched from its recording.
+export const isStored = (error) => error.status === 409 && /stored/.test(error.message);
+
 const byReason = {
   "no-path": { title: "No way to the device was found", text: "Signaling worked, media did not: UDP may be blocked. Allow UDP to the device, or TURN over TCP to the service.", again: true },
   "silent": { title: "The connection was lost", text: "Nothing came from the device for several seconds.", again: true },
@@ -26,6 +32,7 @@ const byReason = {
 
 // refusal explains a WhepError.
 export function refusal(error) {
+  if (isStored(error)) return stored;
   const known = (error.status === 503 || error.status === 502) && /full|taken/.test(error.message) ? full : byStatus[error.status];
   if (known) return { ...known, detail: error.status ? error.message : "" };
   if (error.status >= 500) return { title: "The service has a fault", text: "Look at its log.", detail: error.message, again: true };
