@@ -137,10 +137,10 @@ async function onStored(error) {
   await timeline.setChannel(name);
   if (name !== channel || recorded) return;
   if (timeline.end === null) return onTrouble(refusal(error));
-  playRecorded(timeline.end - liveBehindMs);
+  playRecorded(timeline.end - liveBehindMs, true);
 }
 
-async function playRecorded(atMs) {
+async function playRecorded(atMs, live = false) {
   if (recorded?.seek(atMs)) {
     video.play().catch(() => {});
     return;
@@ -157,7 +157,7 @@ async function playRecorded(atMs) {
     startPlayback();
   });
   try {
-    await mine.play(atMs);
+    await mine.play(atMs, live);
   } catch (error) {
     if (recorded !== mine) return;
     if (error.status === 401) return askToken();

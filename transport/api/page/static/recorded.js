@@ -8,6 +8,8 @@ const firstSpanMs = 4000;
 const spanMs = 15_000;
 const aheadS = 20;    // what is fetched before it is needed
 const behindS = 30;   // what is kept for going back
+const catchUpS = 8;   // live, and this much waits to be shown: go on from near its end
+const liveAheadS = 3;
 const tickMs = 200;
 const edgeS = 0.25;   // this near to the end of what is buffered, the gap behind it is stepped over
 
@@ -21,6 +23,7 @@ export class Recorded extends EventTarget {
   #buffer = null;
   #objectURL = "";
   #ticker = null;
+  #live = false;
 
   // segments returns what the timeline knows: [{start, end}] in ms since the epoch, in order.
   constructor(stream, token, video, segments) {
@@ -36,8 +39,10 @@ export class Recorded extends EventTarget {
     return this.#base === null ? null : this.#base + this.#video.currentTime * 1000;
   }
 
-  // play runs until close; it rejects when it cannot go on. "playing" is told once there is a picture.
-  async play(atMs) {
+  // play runs until close; it rejects when it cannot go on. "playing" is told once there is a picture. live: it stays near
+  // the end of the recording, until somebody seeks.
+  async play(atMs, live) {
+    this.#live = live;
     const { signal } = this.#abort;
     try {
       const source = new MediaSource();
@@ -46,7 +51,7 @@ export class Recorded extends EventTarget {
       this.#video.srcObject = null;
       this.#video.src = this.#objectURL;
       await opened;
-      this.#ticker = setInterval(() => this.#stepOverGap(), tickMs);
+      this.#ticker = setInterval(() => { this.#stepOverGap(); this.#catchUp(); }, tickMs);
       let cursor = atMs;
       for (;;) {
         const from = this.#recordedFrom(cursor);
@@ -78,6 +83,7 @@ export class Recorded extends EventTarget {
     if (this.#base === null) return false;
     const at = (atMs - this.#base) / 1000;
     if (!ranges(this.#video.buffered).some(({ start, end }) => at >= start && at < end - edgeS)) return false;
+    this.#live = false;
     this.#video.currentTime = at;
     return true;
   }
@@ -126,6 +132,10 @@ export class Recorded extends EventTarget {
   #ahead() {
     const all = ranges(this.#video.buffered);
     return all.length ? all.at(-1).end - this.#video.currentTime : 0;
+  }
+
+  #catchUp() {
+    if (this.#live && this.#ahead() > catchUpS) this.#video.currentTime = ranges(this.#video.buffered).at(-1).end - liveAheadS;
   }
 
   #stepOverGap() {
