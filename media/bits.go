@@ -56,8 +56,8 @@ func (r *bitReader) se() int32 {
 	return -int32(v / 2)
 }
 
-// withoutEmulation removes the emulation prevention bytes of a NAL unit (H.264 7.4.1, H.265 7.4.2).
-func withoutEmulation(nal []byte) []byte {
+// WithoutEmulation removes the emulation prevention bytes of a NAL unit (H.264 7.4.1, H.265 7.4.2).
+func WithoutEmulation(nal []byte) []byte {
 	out := make([]byte, 0, len(nal))
 	zeros := 0
 	for _, b := range nal {

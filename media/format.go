@@ -26,7 +26,7 @@ func FormatOf(unit *messages.AccessUnit) (VideoFormat, bool) {
 		if kindOf(unit.Codec, nal) != nalSequence {
 			continue
 		}
-		r := &bitReader{data: withoutEmulation(nal)}
+		r := &bitReader{data: WithoutEmulation(nal)}
 		f := VideoFormat{Codec: unit.Codec}
 		if unit.Codec == messages.H265 {
 			f.readH265(r)

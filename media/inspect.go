@@ -106,7 +106,7 @@ func h264SliceB(slice []byte) bool {
 // checkH265Sequence reads the sequence parameter set as far as the number of pictures that are out of
 // order (7.3.2.2.1).
 func checkH265Sequence(nal []byte) error {
-	r := bitReader{data: withoutEmulation(nal[min(2, len(nal)):])}
+	r := bitReader{data: WithoutEmulation(nal[min(2, len(nal)):])}
 	r.skip(4) // sps_video_parameter_set_id
 	subLayers := int(r.read(3))
 	r.skip(1)

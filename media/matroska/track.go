@@ -100,7 +100,7 @@ func appendSets(b []byte, mark byte, sets [][]byte) ([]byte, error) {
 
 // hvcC is ISO 14496-15 8.3.3.1, for 4:2:0 of 8 bits.
 func hvcC(sets media.ParameterSets) ([]byte, error) {
-	sps := sets.SPS[0]
+	sps := media.WithoutEmulation(sets.SPS[0]) // the flags are nearly all zeros: there are such bytes among them
 	if len(sps) < 15 {
 		return nil, errors.New("describe video: the sequence parameter set is cut short")
 	}
