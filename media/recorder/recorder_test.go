@@ -22,7 +22,7 @@ type camera struct {
 	length time.Duration
 }
 
-func newCamera(t *testing.T) *camera {
+func newCamera(t testing.TB) *camera {
 	t.Helper()
 	sample, err := media.NewSample()
 	if err != nil {
@@ -45,7 +45,7 @@ func newCamera(t *testing.T) *camera {
 }
 
 // send gives a recorder so many groups of pictures that begin at a time, and returns when they end.
-func (c *camera) send(t *testing.T, r *Recorder, begins time.Time, groups int) time.Time {
+func (c *camera) send(t testing.TB, r *Recorder, begins time.Time, groups int) time.Time {
 	t.Helper()
 	for range groups {
 		for _, u := range c.group {
@@ -60,7 +60,7 @@ func (c *camera) send(t *testing.T, r *Recorder, begins time.Time, groups int) t
 	return begins
 }
 
-func open(t *testing.T, cfg Config) *Recorder {
+func open(t testing.TB, cfg Config) *Recorder {
 	t.Helper()
 	r, err := Open(cfg)
 	if err != nil {

@@ -249,10 +249,9 @@ func TestSpanRefuses(t *testing.T) {
 // BenchmarkSpan reads an hour: first its index, and then ranges of a mebibyte whose index is known.
 func BenchmarkSpan(b *testing.B) {
 	dir := b.TempDir()
-	t := &testing.T{}
-	c := newCamera(t)
-	r := open(t, Config{Dir: dir})
-	c.send(t, r, noon, int(time.Hour/c.length))
+	c := newCamera(b)
+	r := open(b, Config{Dir: dir})
+	c.send(b, r, noon, int(time.Hour/c.length))
 	if err := r.Close(); err != nil {
 		b.Fatal(err)
 	}
