@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -27,6 +28,15 @@ func (f *cameraFound) perSecond(v int, used func(cameraCost) time.Duration) spre
 	var values []time.Duration
 	for _, round := range f.rounds {
 		values = append(values, time.Duration(float64(used(round[v]))/round[v].span.Seconds()))
+	}
+	return spreadOf(values)
+}
+
+// wakeups are how often a thread of the device waited and went on, in a second.
+func (f *cameraFound) wakeups(v int) spread[float64] {
+	var values []float64
+	for _, round := range f.rounds {
+		values = append(values, math.Round(float64(round[v].wakeups)/round[v].span.Seconds()))
 	}
 	return spreadOf(values)
 }
@@ -71,6 +81,7 @@ func (f *cameraFound) row(v int) report.Row {
 	device, source := f.perSecond(v, func(c cameraCost) time.Duration { return c.device }), f.perSecond(v, func(c cameraCost) time.Duration { return c.source })
 	row = append(row, report.Field{Name: "device_cpu_s_per_s", Value: device.median}, report.Field{Name: "source_cpu_s_per_s", Value: source.median})
 	if viewers > 0 {
+		row = append(row, report.Field{Name: "device_wakeups_per_s", Value: f.wakeups(v).median})
 		row = append(row, report.Field{Name: "device_cpu_us_per_viewer_s", Value: float64(device.median) / float64(viewers) / float64(time.Microsecond)})
 	}
 	if v > 0 {
@@ -117,7 +128,7 @@ func judgeCamera(r *report.Report, found []*cameraFound, crashed [][]time.Durati
 
 func showCamera(w io.Writer, r *report.Report) error {
 	err := report.Table(w, r.Rows, "mode", "variant", "viewers", "packets", "packets_lost", "cpu_s_per_s", "cpu_min_s_per_s", "cpu_max_s_per_s",
-		"device_cpu_s_per_s", "source_cpu_s_per_s", "device_cpu_us_per_viewer_s", "ratio", "ratio_min", "ratio_max", "without_picture_s", "without_picture_max_s")
+		"device_cpu_s_per_s", "source_cpu_s_per_s", "device_wakeups_per_s", "device_cpu_us_per_viewer_s", "ratio", "ratio_min", "ratio_max", "without_picture_s", "without_picture_max_s")
 	if err != nil {
 		return err
 	}

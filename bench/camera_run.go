@@ -34,12 +34,13 @@ type cameraRun struct {
 type cameraCost struct {
 	span           time.Duration
 	device, source time.Duration // CPU time of the device, and of its source or of the pipeline on its own
+	wakeups        uint64        // of the device's threads: each time one waited and went on
 	packets        uint64        // that came at the viewers
 	lost           uint64
 }
 
 func (c cameraCost) String() string {
-	return fmt.Sprintf("device %v, source %v of CPU in %v, %d packets, %d lost", c.device, c.source, c.span, c.packets, c.lost)
+	return fmt.Sprintf("device %v, source %v of CPU in %v, %d packets, %d lost, %d wake-ups", c.device, c.source, c.span, c.packets, c.lost, c.wakeups)
 }
 
 var cameraVariants = map[string][]string{
@@ -118,6 +119,10 @@ func (c cameraRun) watched(ctx context.Context, order subject.Order) (cost camer
 		return cost, errors.Join(err, ctx.Err())
 	}
 	sent, received := crowd.counts()
+	woken, err := wakeups(sender.Pid())
+	if err != nil {
+		return cost, err
+	}
 	cost, err = c.over(ctx, func() (device, source time.Duration, err error) {
 		used, err := sender.Cost()
 		if err == nil && order.Pipeline != nil {
@@ -125,6 +130,9 @@ func (c cameraRun) watched(ctx context.Context, order subject.Order) (cost camer
 		}
 		return used.CPU, source, err
 	})
+	wokenAfter, failed := wakeups(sender.Pid())
+	err = errors.Join(err, failed)
+	cost.wakeups = wokenAfter - min(woken, wokenAfter) // a thread that ended takes its count along
 	sentAfter, receivedAfter := crowd.counts()
 	cost.packets = receivedAfter - received
 	cost.lost = sentAfter - sent - min(cost.packets, sentAfter-sent)
@@ -303,6 +311,28 @@ func processCPU(pid int) (time.Duration, error) {
 		ticks += n
 	}
 	return time.Duration(ticks) * time.Second / ticksPerS, nil
+}
+
+// wakeups are the voluntary context switches of a process's threads, as proc_pid_status(5) tells them.
+func wakeups(pid int) (sum uint64, err error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := bytes.Cut(text, []byte("\nvoluntary_ctxt_switches:"))
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		n, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("read wake-ups: %w", err)
+		}
+		sum += n
+	}
+	return sum, nil
 }
 
 const ticksPerS = 100 // of what Linux shows, on every machine that Go runs on

@@ -152,7 +152,11 @@ func (x *Exec) Run(ctx context.Context, emit func(*messages.AccessUnit) error) e
 }
 
 func (x *Exec) read(c *child, p *passage) error {
-	r := bufio.NewReaderSize(c.stdout, readBytes)
+	stdout, err := newOutput(c.stdout)
+	if err != nil {
+		return fmt.Errorf("read source program: %w", err)
+	}
+	r := bufio.NewReaderSize(stdout, readBytes)
 	first, err := r.Peek(1)
 	if err != nil {
 		return ended(err)
