@@ -2,11 +2,13 @@ package rtc
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 )
 
@@ -28,7 +30,7 @@ func TestPacketizerPutsParameterSetsIntoOnePayload(t *testing.T) {
 	}
 }
 
-// Every NAL unit of an H.265 picture arrives, whole or in fragments (RFC 7798 4.4.1, 4.4.3).
+// Every NAL unit of an H.265 picture arrives, with others, whole or in fragments (RFC 7798 4.4.1 to 4.4.3).
 func TestPacketizerTakesH265(t *testing.T) {
 	z := NewPacketizer(100)
 	nal := func(kind byte, size int) []byte { // the header is two bytes, the type stands in the first one
@@ -46,6 +48,11 @@ func TestPacketizerTakesH265(t *testing.T) {
 		switch kind := p[0] >> 1 & 0x3f; {
 		case len(p) > 100:
 			t.Fatalf("payload of %d bytes", len(p))
+		case kind == 48: // 4.4.2
+			for rest := p[2:]; len(rest) > 0; {
+				size := int(rest[0])<<8 | int(rest[1])
+				got, rest = append(got, rest[2:2+size]), rest[2+size:]
+			}
 		case kind != 49:
 			got = append(got, p)
 		case p[2]&0x80 != 0: // the first fragment of a unit
@@ -111,25 +118,97 @@ func TestRTPTimeNeitherDriftsNorOverflows(t *testing.T) {
 	}
 }
 
+// Several sets of parameters go together as long as a payload holds them, wherever they stand.
+func TestPacketizerLosesNoParameterSet(t *testing.T) {
+	z := NewPacketizer(12)
+	f, err := z.Frame(h264Unit([]byte{0, 0, 1, 0x67, 1, 0, 0, 1, 0x28, 2, 0, 0, 1, 0x28, 3, 0, 0, 1, 0x65, 0, 4, 0, 0, 0, 1, 0x68, 5, 0, 0, 1, 0x0a, 0, 0}))
+	must(t, err)
+	want := [][]byte{{0x78, 0, 2, 0x67, 1, 0, 2, 0x28, 2}, {0x28, 3}, {0x65, 0, 4}, {0x68, 5}}
+	if !slices.EqualFunc(f.Payloads, want, bytes.Equal) {
+		t.Fatalf("got % x\nwant % x", f.Payloads, want)
+	}
+}
+
+// A key frame costs a piece of memory for its fragments, and those for what points at them.
+func TestPacketizerAllocatesOncePerUnit(t *testing.T) {
+	z, unit := NewPacketizer(0), h264Unit(keyFrame(150<<10))
+	if got := testing.AllocsPerRun(100, func() { _, _ = z.Frame(unit) }); got > 3 {
+		t.Fatalf("%v allocations", got)
+	}
+}
+
+// keyFrame has parameter sets and a slice of so many random bytes, without start codes within.
+func keyFrame(size int) []byte {
+	data := []byte{0, 0, 0, 1, 0x67, 1, 2, 3, 0, 0, 0, 1, 0x68, 4, 5, 0, 0, 0, 1, 0x65}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range size {
+		b := byte(random.Uint32())
+		if n := len(data); b < 4 && data[n-1] == 0 && data[n-2] == 0 {
+			b = 4
+		}
+		data = append(data, b)
+	}
+	return data
+}
+
+func BenchmarkPacketizer(b *testing.B) {
+	data := keyFrame(150 << 10)
+	b.Run("heliograph", func(b *testing.B) {
+		z, unit := NewPacketizer(0), h264Unit(data)
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = z.Frame(unit)
+		}
+	})
+	b.Run("pion", func(b *testing.B) {
+		var z codecs.H264Payloader
+		b.ReportAllocs()
+		for b.Loop() {
+			z.Payload(PayloadBytesMax, data)
+		}
+	})
+}
+
+// What pion's depacketizers make of the payloads is what was in the unit.
 func FuzzPacketizer(f *testing.F) {
-	f.Add([]byte{0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3}, 30)
-	f.Add([]byte{0, 0, 1, 0, 0, 1, 0, 0, 0, 1}, 5)
-	f.Fuzz(func(t *testing.T, data []byte, mtu int) {
-		z := NewPacketizer(max(mtu, 3)) // below, an FU-A payload has no room for a byte
-		unit := h264Unit(bytes.Clone(data))
+	f.Add([]byte{0, 0, 1, 0x67, 1, 0, 0, 1, 0x68, 2, 0, 0, 1, 0x65, 3}, 30, false)
+	f.Add([]byte{0, 0, 1, 0, 0, 1, 0, 0, 0, 1}, 5, false)
+	f.Add([]byte{0, 0, 1, 0x40, 1, 2, 0, 0, 1, 0x42, 1, 3, 0, 0, 1, 0x44, 1, 4, 0, 0, 1, 0x26, 1, 0xaf, 1, 2, 3, 4}, 14, true)
+	f.Fuzz(func(t *testing.T, data []byte, mtu int, h265 bool) {
+		z := NewPacketizer(mtu)
+		unit, format, packet := h264Unit(bytes.Clone(data)), h264Format, rtp.Depacketizer(&codecs.H264Packet{})
+		if h265 {
+			unit.Codec, format, packet = messages.H265, h265Format, &codecs.H265Depacketizer{}
+		}
 		frame, err := z.Frame(unit)
 		if !bytes.Equal(unit.Data, data) {
 			t.Fatal("the unit was written to")
 		}
-		if err != nil {
-			return
-		}
-		var d codecs.H264Packet
-		for _, payload := range frame.Payloads {
-			if len(payload) == 0 || len(payload) > int(z.payloadMax) {
-				t.Fatalf("payload of %d bytes, at most %d are allowed", len(payload), z.payloadMax)
+		var got []byte
+		if err == nil {
+			for _, payload := range frame.Payloads {
+				if len(payload) == 0 || len(payload) > z.payloadMax {
+					t.Fatalf("payload of %d bytes, at most %d are allowed", len(payload), z.payloadMax)
+				}
+				part, err := packet.Unmarshal(payload)
+				must(t, err)
+				got = append(got, part...)
 			}
-			_, _ = d.Unmarshal(payload) // what was no NAL unit before is none after; it must not panic
+		}
+		if want := sentOf(data, format); !bytes.Equal(got, want) {
+			t.Fatalf("payloads of % d bytes have\n% x, the unit has\n% x", z.payloadMax, got, want)
 		}
 	})
+}
+
+// sentOf is what is to be sent of a unit, with start codes of four bytes.
+func sentOf(data []byte, format nalFormat) (sent []byte) {
+	_, data, _ = bytes.Cut(data, []byte{0, 0, 1})
+	for nal := range bytes.SplitSeq(data, []byte{0, 0, 1}) {
+		nal = bytes.TrimRight(nal, "\x00")
+		if len(nal) > format.headerBytes && format.sends(nal) {
+			sent = append(append(sent, 0, 0, 0, 1), nal...)
+		}
+	}
+	return sent
 }
