@@ -23,8 +23,8 @@ import (
 // which only differences mean anything.
 //
 // A packet counts once. It is arrived or missing when a feedback says so for the first time; missing
-// turns to arrived when a later one corrects it, as after reordering. What no feedback speaks of,
-// because the feedback itself was lost, is neither.
+// turns to arrived when a later one corrects it, as after reordering; it counts as lost when the next
+// one does not. What no feedback speaks of, because the feedback itself was lost, is neither.
 type estimator struct {
 	floor, ceiling float64 // bit/s
 
@@ -137,6 +137,7 @@ func (e *estimator) feedback(fb *rtcp.TransportLayerCC, now time.Time) (changed 
 	if news.arrived == 0 && news.missing == 0 {
 		return false
 	}
+	e.loss.confirm()
 	e.acknowledge(fb, &news, at)
 	e.delay.update(e.trend.state, &e.throughput, e.roundTrip, at)
 	e.delay.rate = e.clamp(e.delay.rate)

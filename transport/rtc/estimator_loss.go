@@ -35,18 +35,32 @@ type lossRate struct {
 
 	begin     time.Duration // of this window; 0 before the first
 	got, lost int           // packets in this window
+	doubtful  int           // packets that the newest feedback was the first to miss
+	fresh     int           // those that the feedback being read is the first to miss
 	reduced   time.Duration
 }
 
 // arrived counts a packet; one that was counted as lost before is so no longer.
 func (r *lossRate) arrived(wasMissing bool) {
 	r.got++
-	if wasMissing {
+	switch {
+	case !wasMissing:
+	case r.doubtful > 0:
+		r.doubtful--
+	default:
 		r.lost = max(r.lost-1, 0)
 	}
 }
 
-func (r *lossRate) missing() { r.lost++ }
+func (r *lossRate) missing() { r.fresh++ }
+
+// confirm comes after each feedback: what it did not correct is lost. A viewer may see the packets of one
+// stream before older ones of another, and tell of them in between; those of a whole send seemed lost
+// then, a sixth of all, and the next feedback said that they were not.
+func (r *lossRate) confirm() {
+	r.lost += r.doubtful
+	r.doubtful, r.fresh = r.fresh, 0
+}
 
 // update closes the window when it is long enough. delayed is the rate that the delays allow.
 func (r *lossRate) update(delayed float64, roundTrip, now time.Duration) {

@@ -216,24 +216,28 @@ func sentPackets(n int) (*estimator, time.Time) {
 }
 
 func TestEstimatorCountsAPacketOnce(t *testing.T) {
-	e, now := sentPackets(10)
-	all := make([]arrival, 10)
+	e, now := sentPackets(11)
+	all := make([]arrival, 11)
 	for i := range all {
 		all[i] = arrival{uint16(i), time.Duration(i) * time.Millisecond}
 	}
-	gap := append(append([]arrival{}, all[:4]...), all[6:]...)
+	gap := append(append([]arrival{}, all[:4]...), all[6:10]...)
 	e.feedback(encodeFeedback(t, 0, 0, gap), now)
-	if e.loss.lost != 2 || e.loss.got != 8 {
-		t.Fatalf("%d lost, %d arrived; want 2 and 8", e.loss.lost, e.loss.got)
+	if e.loss.lost != 0 || e.loss.doubtful != 2 || e.loss.got != 8 {
+		t.Fatalf("%d lost, %d doubtful, %d arrived; want none, 2 and 8", e.loss.lost, e.loss.doubtful, e.loss.got)
 	}
 	before := *e
 	e.feedback(encodeFeedback(t, 0, 0, gap), now.Add(time.Millisecond))
 	if *e != before {
 		t.Error("the same feedback again changes the estimator")
 	}
-	e.feedback(encodeFeedback(t, 4, 1, all[4:6]), now.Add(2*time.Millisecond))
-	if e.loss.lost != 0 || e.loss.got != 10 {
-		t.Errorf("%d lost, %d arrived after the two came late; want 0 and 10", e.loss.lost, e.loss.got)
+	e.feedback(encodeFeedback(t, 4, 1, all[4:5]), now.Add(2*time.Millisecond))
+	if e.loss.lost != 1 || e.loss.doubtful != 0 || e.loss.got != 9 {
+		t.Errorf("%d lost, %d doubtful, %d arrived after one of the two came; want 1, none and 9", e.loss.lost, e.loss.doubtful, e.loss.got)
+	}
+	e.feedback(encodeFeedback(t, 5, 1, append(append([]arrival{}, all[5]), all[10])), now.Add(3*time.Millisecond))
+	if e.loss.lost != 0 || e.loss.got != 11 {
+		t.Errorf("%d lost, %d arrived after the other came still later; want 0 and 11", e.loss.lost, e.loss.got)
 	}
 }
 
@@ -252,8 +256,8 @@ func TestEstimatorIgnoresWhatItDidNotSend(t *testing.T) {
 		t.Error("feedback about packets that were not sent changes the estimator")
 	}
 	e.feedback(encodeFeedback(t, 950, 0, []arrival{{950, 0}, {953, 0}}), now)
-	if e.loss.got != 1 || e.loss.lost != 1 {
-		t.Errorf("%d arrived, %d lost; want 953 and 952 alone", e.loss.got, e.loss.lost)
+	if e.loss.got != 1 || e.loss.doubtful != 1 {
+		t.Errorf("%d arrived, %d doubtful; want 953 and 952 alone", e.loss.got, e.loss.doubtful)
 	}
 }
 
@@ -326,8 +330,8 @@ func FuzzEstimator(f *testing.F) {
 			if changed := e.feedback(&fb, now); changed != (before != e.target()) {
 				t.Fatalf("feedback says changed %v; the target was %d and is %d", changed, before, e.target())
 			}
-			if e.loss.got+e.loss.lost > 3*int(packets) {
-				t.Fatalf("%d arrived and %d lost of %d", e.loss.got, e.loss.lost, 3*int(packets))
+			if lost := e.loss.lost + e.loss.doubtful; e.loss.got+lost > 3*int(packets) {
+				t.Fatalf("%d arrived and %d lost of %d", e.loss.got, lost, 3*int(packets))
 			}
 			if got := e.figures(); got.Target < mbit/10 || got.Target > 20*mbit || !(got.Loss >= 0 && got.Loss <= 1) || got.Acknowledged < 0 || got.RoundTrip < 0 {
 				t.Fatalf("%+v", got)
