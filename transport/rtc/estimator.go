@@ -1,10 +1,6 @@
 package rtc
 
-import (
-	"time"
-
-	"github.com/pion/rtcp"
-)
+import "time"
 
 // An estimator says how many bits a second the path to one viewer carries: Google congestion control
 // (draft-ietf-rmcat-gcc-02) on transport-wide feedback
@@ -125,7 +121,7 @@ func (e *estimator) departure(seq uint16) *departure {
 
 // feedback takes in what the viewer says, and tells whether the target has changed. A feedback that
 // says nothing new changes nothing.
-func (e *estimator) feedback(fb *rtcp.TransportLayerCC, now time.Time) (changed bool) {
+func (e *estimator) feedback(fb feedback, now time.Time) (changed bool) {
 	if !e.begun {
 		return false
 	}
@@ -133,7 +129,7 @@ func (e *estimator) feedback(fb *rtcp.TransportLayerCC, now time.Time) (changed 
 	if e.heard != 0 && at-e.heard > silenceMax {
 		e.arrivals, e.trend = arrivals{}, newTrend()
 	}
-	news := e.read(fb, e.reference.at(fb.ReferenceTime))
+	news := e.read(fb, e.reference.at(fb.reference))
 	if news.arrived == 0 && news.missing == 0 {
 		return false
 	}
@@ -156,9 +152,9 @@ type news struct {
 }
 
 // read decides the fates that the feedback knows of, and feeds the delays to the trend.
-func (e *estimator) read(fb *rtcp.TransportLayerCC, reference time.Duration) news {
+func (e *estimator) read(fb feedback, reference time.Duration) news {
 	var n news
-	for seq, s := range statuses(fb, reference) {
+	for seq, s := range fb.statuses(reference) {
 		d := e.departure(seq)
 		switch {
 		case d == nil || d.fate == arrived:
@@ -189,14 +185,14 @@ func (n *news) arrival(d *departure, at time.Duration) {
 
 // acknowledge measures throughput and round trip. A feedback that was overtaken by another measures
 // neither: its time is accounted for.
-func (e *estimator) acknowledge(fb *rtcp.TransportLayerCC, n *news, at time.Duration) {
+func (e *estimator) acknowledge(fb feedback, n *news, at time.Duration) {
 	known := e.heard != 0 && at-e.heard <= silenceMax
-	end := fb.BaseSequenceNumber + fb.PacketStatusCount
+	end := fb.base + fb.count
 	late := known && int16(end-e.next) <= 0
 	if n.arrived == 0 || late {
 		return
 	}
-	e.throughput.add(n, known && int16(fb.BaseSequenceNumber-e.next) <= 0)
+	e.throughput.add(n, known && int16(fb.base-e.next) <= 0)
 	e.next, e.heard = end, max(at, 1)
 
 	// The time since the viewer got its last packet is within; it is at most a feedback's interval.

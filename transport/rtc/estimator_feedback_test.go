@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -32,31 +33,39 @@ func TestStatusesReadEveryChunk(t *testing.T) {
 	vector := func(list ...uint16) rtcp.PacketStatusChunk {
 		return &rtcp.StatusVectorChunk{SymbolSize: rtcp.TypeTCCSymbolSizeTwoBit, SymbolList: list}
 	}
+	one := func(list ...uint16) rtcp.PacketStatusChunk {
+		return &rtcp.StatusVectorChunk{SymbolSize: rtcp.TypeTCCSymbolSizeOneBit, SymbolList: list}
+	}
+	type chunks = []rtcp.PacketStatusChunk
 	for _, c := range []struct {
 		name   string
 		count  uint16
-		deltas []int64 // ms
-		chunks []rtcp.PacketStatusChunk
+		deltas []byte // 250 us
+		chunks chunks
 		want   []int64 // ms, -1 is missing
 	}{
-		{"run", 3, []int64{1, 2, 3}, []rtcp.PacketStatusChunk{run(small, 3)}, []int64{1, 3, 6}},
-		{"run beyond the count", 2, []int64{1, 2, 3}, []rtcp.PacketStatusChunk{run(small, 8191)}, []int64{1, 3}},
-		{"empty run", 1, []int64{4}, []rtcp.PacketStatusChunk{run(small, 0), run(large, 1)}, []int64{4}},
-		{"vector", 4, []int64{1, -5}, []rtcp.PacketStatusChunk{vector(no, small, no, large, small, no, no)}, []int64{-1, 1, -1, -4}},
-		{"both", 9, []int64{1, 1}, []rtcp.PacketStatusChunk{vector(small, no, no, no, no, no, no), run(no, 1), run(small, 1)}, []int64{1, -1, -1, -1, -1, -1, -1, -1, 2}},
-		{"fewer chunks than counted", 9, []int64{1}, []rtcp.PacketStatusChunk{run(small, 1)}, []int64{1}},
-		{"fewer deltas than arrivals", 3, []int64{1}, []rtcp.PacketStatusChunk{run(small, 3)}, []int64{1}},
-		{"reserved symbol", 3, []int64{1, 1}, []rtcp.PacketStatusChunk{vector(small, reserved, small)}, []int64{1}},
-		{"no chunk", 3, nil, []rtcp.PacketStatusChunk{nil}, nil},
-		{"no packet", 0, []int64{1}, []rtcp.PacketStatusChunk{run(small, 3)}, nil},
+		{"run", 3, []byte{4, 8, 12}, chunks{run(small, 3)}, []int64{1, 3, 6}},
+		{"run beyond the count", 2, []byte{4, 8, 12}, chunks{run(small, 8191)}, []int64{1, 3}},
+		{"empty run", 1, []byte{0, 16}, chunks{run(small, 0), run(large, 1)}, []int64{4}},
+		{"vector", 4, []byte{4, 0xff, 0xec}, chunks{vector(no, small, no, large, small, no, no)}, []int64{-1, 1, -1, -4}},
+		{"vector of one bit each", 3, []byte{4, 4}, chunks{one(small, no, small, no, no, no, no, no, no, no, no, no, no, no)}, []int64{1, -1, 2}},
+		{"both", 9, []byte{4, 4}, chunks{vector(small, no, no, no, no, no, no), run(no, 1), run(small, 1)}, []int64{1, -1, -1, -1, -1, -1, -1, -1, 2}},
+		{"fewer chunks than counted", 9, []byte{4}, chunks{run(small, 1)}, []int64{1}},
+		{"fewer deltas than arrivals", 3, []byte{4}, chunks{run(small, 3)}, []int64{1}},
+		{"half a delta", 1, []byte{0}, chunks{run(large, 1)}, nil},
+		{"reserved symbol", 3, []byte{4, 4}, chunks{vector(small, reserved, small)}, []int64{1}},
+		{"no chunk", 3, nil, nil, nil},
+		{"no packet", 0, []byte{4}, chunks{run(small, 3)}, nil},
 	} {
-		fb := &rtcp.TransportLayerCC{BaseSequenceNumber: 65_534, PacketStatusCount: c.count, PacketChunks: c.chunks}
-		for _, d := range c.deltas {
-			fb.RecvDeltas = append(fb.RecvDeltas, &rtcp.RecvDelta{Delta: d * 1000})
+		fb := feedback{base: 65_534, count: c.count, deltas: c.deltas}
+		for _, chunk := range c.chunks {
+			wire, err := chunk.Marshal()
+			must(t, err)
+			fb.chunks = append(fb.chunks, wire...)
 		}
 		var got []int64
-		next := fb.BaseSequenceNumber
-		for seq, s := range statuses(fb, time.Hour) {
+		next := fb.base
+		for seq, s := range fb.statuses(time.Hour) {
 			if seq != next {
 				t.Errorf("%s: number %d, want %d", c.name, seq, next)
 			}
@@ -69,6 +78,61 @@ func TestStatusesReadEveryChunk(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// pionStatuses is what pion makes of a feedback: the number and status of the packets it speaks of.
+func pionStatuses(fb *rtcp.TransportLayerCC, reference time.Duration) iter.Seq2[uint16, status] {
+	return func(yield func(uint16, status) bool) {
+		seq, at, deltas := fb.BaseSequenceNumber, reference, fb.RecvDeltas
+		for symbol := range pionSymbols(fb) {
+			var s status
+			switch symbol {
+			case rtcp.TypeTCCPacketNotReceived:
+			case rtcp.TypeTCCPacketReceivedSmallDelta, rtcp.TypeTCCPacketReceivedLargeDelta:
+				if len(deltas) == 0 || deltas[0] == nil {
+					return
+				}
+				at += time.Duration(deltas[0].Delta) * time.Microsecond
+				deltas = deltas[1:]
+				s = status{received: true, at: at}
+			default: // reserved, 3.1.1
+				return
+			}
+			if !yield(seq, s) {
+				return
+			}
+			seq++
+		}
+	}
+}
+
+// pionSymbols yields the symbols in the chunks of fb, 3.1.2 to 3.1.4, without those that only fill the
+// last chunk.
+func pionSymbols(fb *rtcp.TransportLayerCC) iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		left := int(fb.PacketStatusCount)
+		for _, chunk := range fb.PacketChunks {
+			switch chunk := chunk.(type) {
+			case *rtcp.RunLengthChunk:
+				for range min(left, int(chunk.RunLength)) {
+					if !yield(chunk.PacketStatusSymbol) {
+						return
+					}
+				}
+				left -= int(chunk.RunLength)
+			case *rtcp.StatusVectorChunk:
+				for _, symbol := range chunk.SymbolList[:min(left, len(chunk.SymbolList))] {
+					if !yield(symbol) {
+						return
+					}
+				}
+				left -= len(chunk.SymbolList)
+			}
+			if left <= 0 {
+				return
+			}
 		}
 	}
 }

@@ -52,7 +52,7 @@ type bench struct {
 
 type returning struct {
 	at time.Duration
-	fb *rtcp.TransportLayerCC
+	fb *feedback
 }
 
 // moment is what is looked at every 100 ms.
@@ -154,7 +154,7 @@ func (b *bench) deliver() {
 			return false
 		}
 		before := b.e.target()
-		if changed := b.e.feedback(r.fb, b.epoch.Add(b.now)); changed != (b.e.target() != before) {
+		if changed := b.e.feedback(*r.fb, b.epoch.Add(b.now)); changed != (b.e.target() != before) {
 			b.t.Fatalf("feedback says changed %v; the target was %d and is %d", changed, before, b.e.target())
 		}
 		return true
@@ -202,7 +202,7 @@ type viewerClock struct {
 
 // feedback reports what has arrived until now, as a browser does: from the number after the last
 // report, or from an older one that has arrived since. nil when nothing has.
-func (v *viewerClock) feedback(t *testing.T, now time.Duration) *rtcp.TransportLayerCC {
+func (v *viewerClock) feedback(t *testing.T, now time.Duration) *feedback {
 	var got []arrival
 	v.packets = slices.DeleteFunc(v.packets, func(a arrival) bool {
 		if a.at <= now {
@@ -226,11 +226,20 @@ func (v *viewerClock) feedback(t *testing.T, now time.Duration) *rtcp.TransportL
 		got[i].at += v.reference + time.Duration(float64(got[i].at)*v.skew)
 	}
 	v.count++
-	return encodeFeedback(t, base, v.count-1, got)
+	fb := encodeFeedback(t, base, v.count-1, got)
+	return &fb
 }
 
 // encodeFeedback packs arrivals, ordered by number, and lets them go through the wire format.
-func encodeFeedback(t testing.TB, base uint16, count uint8, got []arrival) *rtcp.TransportLayerCC {
+func encodeFeedback(t testing.TB, base uint16, count uint8, got []arrival) feedback {
+	fb, ok := readFeedback(encodeWire(t, base, count, got))
+	if !ok {
+		t.Fatal("what pion wrote cannot be read")
+	}
+	return fb
+}
+
+func encodeWire(t testing.TB, base uint16, count uint8, got []arrival) []byte {
 	const tick = 250 * time.Microsecond
 	at := got[0].at.Truncate(referenceUnit)
 	fb := &rtcp.TransportLayerCC{
@@ -261,11 +270,7 @@ func encodeFeedback(t testing.TB, base uint16, count uint8, got []arrival) *rtcp
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed := &rtcp.TransportLayerCC{}
-	if err := parsed.Unmarshal(wire); err != nil {
-		t.Fatal(err)
-	}
-	return parsed
+	return wire
 }
 
 // chunks makes runs of what is alike and vectors of the rest.

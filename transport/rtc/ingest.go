@@ -77,7 +77,7 @@ func (e *Engine) Offer(cfg PeerConfig, feed *Feed, viewer bool) (*Participant, s
 	}
 	s := &Participant{peer: peer, feed: feed, viewer: viewer}
 	if !viewer {
-		peer.drain = func() { _ = readReports(s.receiver(messages.Audio), s.onReport) }
+		peer.drain = func() { _ = readReports(s.receiver(messages.Audio), s.onReport, nil) }
 	}
 	offer, err := s.offer()
 	if err != nil {

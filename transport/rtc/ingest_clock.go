@@ -77,7 +77,7 @@ func (s *Participant) readClocks(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := readReports(s.receiver(messages.Video), s.onReport)
+	err := readReports(s.receiver(messages.Video), s.onReport, nil)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 )
 
@@ -67,11 +66,11 @@ func (o *outgoing) write(b *binding, header *rtp.Header, payload []byte, transpo
 }
 
 // onFeedback takes in what the viewer says of the packets' arrival.
-func (o *outgoing) onFeedback(feedback *rtcp.TransportLayerCC, now time.Time) {
+func (o *outgoing) onFeedback(said feedback, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.estimator != nil {
-		o.estimator.feedback(feedback, now)
+		o.estimator.feedback(said, now)
 	}
 }
 

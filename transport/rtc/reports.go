@@ -83,7 +83,7 @@ func (p *Peer) ReadReports(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = sender.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := readReports(sender, p.onReport)
+	err := readReports(sender, p.onReport, p.onFeedback)
 	select {
 	case <-p.closed:
 		return ErrClosed
@@ -106,7 +106,7 @@ func (p *Peer) drainAudioReports() {
 		return
 	}
 	if sender := p.senders[messages.Audio]; sender != nil {
-		_ = readReports(sender, p.onReport)
+		_ = readReports(sender, p.onReport, p.onFeedback)
 	}
 }
 
@@ -121,8 +121,13 @@ func (p *Peer) onReport(packet rtcp.Packet) {
 		if video := p.tracks[messages.Video]; video != nil {
 			video.onNack(packet, time.Now())
 		}
-	case *rtcp.TransportLayerCC:
-		p.out.onFeedback(packet, time.Now())
+	}
+}
+
+// onFeedback is given transport-wide feedback as it came; it may run on two goroutines at once, too.
+func (p *Peer) onFeedback(packet []byte) {
+	if said, ok := readFeedback(packet); ok {
+		p.out.onFeedback(said, time.Now())
 	}
 }
 
@@ -131,23 +136,36 @@ type reportReader interface {
 	Read(b []byte) (int, interceptor.Attributes, error)
 }
 
-// readReports calls each for every RTCP packet until the stream ends.
-func readReports(sender reportReader, each func(rtcp.Packet)) error {
+// readReports calls each for every RTCP packet until the stream ends, but for transport-wide feedback, which
+// is given to feedback; nil: nobody asks for it.
+func readReports(sender reportReader, each func(rtcp.Packet), feedback func([]byte)) error {
 	buf := make([]byte, reportBytesMax)
 	for {
-		n, attributes, err := sender.Read(buf)
+		n, _, err := sender.Read(buf)
 		if err != nil {
 			return err
 		}
-		if attributes == nil {
-			attributes = interceptor.Attributes{}
-		}
-		packets, err := attributes.GetRTCPPackets(buf[:n])
-		if err != nil {
-			continue // a packet that cannot be parsed says nothing
-		}
-		for _, packet := range packets {
-			each(packet)
+		for rest := buf[:n]; len(rest) > 0; {
+			var header rtcp.Header
+			if header.Unmarshal(rest) != nil {
+				break // what cannot be parsed says nothing
+			}
+			size := min(4*(int(header.Length)+1), len(rest)) // RFC 3550 6.4.1
+			packet := rest[:size]
+			rest = rest[size:]
+			if header.Type == rtcp.TypeTransportSpecificFeedback && header.Count == rtcp.FormatTCC {
+				if feedback != nil {
+					feedback(packet)
+				}
+				continue
+			}
+			packets, err := rtcp.Unmarshal(packet)
+			if err != nil {
+				break
+			}
+			for _, p := range packets {
+				each(p)
+			}
 		}
 	}
 }
