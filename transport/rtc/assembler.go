@@ -47,6 +47,10 @@ type assembly struct {
 	arrived      time.Time // of the first packet
 	arrivedStamp uint32
 	waiting      []waitingUnit
+
+	built      bool // a unit was made
+	builtStamp uint32
+	flushing   bool
 }
 
 type waitingUnit struct {
@@ -99,6 +103,7 @@ func (a *Assembler) Push(track messages.Track, p *rtp.Packet, captured, now time
 // Flush emits what is whole and waits.
 func (a *Assembler) Flush() {
 	for _, l := range a.lanes {
+		l.flushing = true
 		l.builder.Flush()
 		a.collect(l)
 		l.byArrival()
@@ -108,8 +113,18 @@ func (a *Assembler) Flush() {
 
 func (a *Assembler) collect(l *assembly) {
 	for sample := l.builder.Pop(); sample != nil; sample = l.builder.Pop() {
-		l.waiting = append(l.waiting, waitingUnit{sample.Data, sample.PacketTimestamp, sample.PrevDroppedPackets > 0})
+		l.collect(waitingUnit{sample.Data, sample.PacketTimestamp, sample.PrevDroppedPackets > 0})
 	}
+}
+
+// collect leaves out what pion's sample builder makes of a picture once more when it is flushed: the slices
+// behind its first packet, under the time that both share (RFC 6184 5.1).
+func (l *assembly) collect(u waitingUnit) {
+	if l.flushing && l.built && u.stamp == l.builtStamp {
+		return
+	}
+	l.built, l.builtStamp = true, u.stamp
+	l.waiting = append(l.waiting, u)
 }
 
 // byArrival takes the first packet's arrival for the time of its capture.
