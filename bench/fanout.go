@@ -89,8 +89,8 @@ func reference(int) subject.Script {
 func planFanout(quick bool) fanoutPlan {
 	all, two := []string{subject.Device, subject.Pion, subject.PionSHA1}, []string{subject.Device, subject.Pion}
 	p := fanoutPlan{rounds: 5, modes: []fanoutMode{
-		{modeBurst, []int{1, 10, 50}, all, burst, time.Second, 4 * time.Second, false},
-		{modePaced, []int{10, 50}, two, paced, 2 * time.Second, 4 * time.Second, true},
+		{modeBurst, []int{1, 10, 50, 100}, all, burst, time.Second, 4 * time.Second, false},
+		{modePaced, []int{1, 10, 50, 100}, two, paced, 2 * time.Second, 4 * time.Second, true},
 		{modeReference, []int{0, 1, 5, 10}, two, reference, time.Second, 5 * time.Second, true},
 	}}
 	if quick {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/bench/report"
@@ -144,11 +143,9 @@ func (f *fanoutFound) row(v int) report.Row {
 	return row
 }
 
-// judgeFanout draws up the rows. A quick run fails only when it did not run as meant; the goals that it
-// missed are in the summary.
+// judgeFanout draws up the rows. A quick run fails only when it did not run as meant.
 func judgeFanout(r *report.Report, found []*fanoutFound, quick bool) {
-	missed := []string{}
-	miss := func(format string, args ...any) { missed = append(missed, fmt.Sprintf(format, args...)) }
+	m := missed{}
 	for _, f := range found {
 		for v, kind := range f.variants {
 			r.Rows = append(r.Rows, f.row(v))
@@ -156,18 +153,47 @@ func judgeFanout(r *report.Report, found []*fanoutFound, quick bool) {
 			if sent == 0 && f.viewers > 0 {
 				r.Fail("%s, %d viewers, %s: no packet came", f.mode, f.viewers, variantName(kind))
 			} else if float64(lost) > lostShareMax*float64(sent) {
-				miss("%s, %d viewers, %s: %d of %d packets were lost, so that the figures are of no use",
+				m.note("%s, %d viewers, %s: %d of %d packets were lost, so that the figures are of no use",
 					f.mode, f.viewers, variantName(kind), lost, sent)
 			}
 		}
-		f.judge(miss)
+		f.judge(m.note)
 	}
-	r.Summary = report.Row{{Name: "goals_missed", Value: missed}}
-	if !quick {
-		for _, m := range missed {
-			r.Fail("%s", m)
+	r.Summary = append(r.Summary, perCore(found)...)
+	m.judge(r, quick)
+}
+
+// perCore is how many viewers of 1080p30 one core serves, by each variant: its CPU per second grows in a
+// line with them, of which each round has one.
+func perCore(found []*fanoutFound) (fields report.Row) {
+	var paced []*fanoutFound
+	for _, f := range found {
+		if f.mode == modePaced && f.viewers > 0 {
+			paced = append(paced, f)
 		}
 	}
+	if len(paced) < 2 {
+		return nil
+	}
+	for v, kind := range paced[0].variants {
+		var cores []float64
+		var fixed, slopes []time.Duration
+		for round := range paced[0].rounds {
+			var at, cpu []float64
+			for _, f := range paced {
+				at, cpu = append(at, float64(f.viewers)), append(cpu, f.rounds[round][v].perSecond().Seconds())
+			}
+			from, slope := line(at, cpu)
+			cores = append(cores, math.Round((1-from)/slope))
+			fixed, slopes = append(fixed, time.Duration(from*float64(time.Second))), append(slopes, time.Duration(slope*float64(time.Second)))
+		}
+		name := variantName(kind)
+		fields = append(fields, spreadOf(cores).fields(name+"_viewers_per_core", "")...)
+		fields = append(fields,
+			report.Field{Name: name + "_fixed_s_per_s", Value: spreadOf(fixed).median},
+			report.Field{Name: name + "_viewer_s_per_s", Value: spreadOf(slopes).median})
+	}
+	return fields
 }
 
 // judge tells which goals were missed.
@@ -208,8 +234,12 @@ func showFanout(w io.Writer, r *report.Report) error {
 	if err != nil {
 		return err
 	}
-	if missed, _ := r.Summary.Get("goals_missed").([]string); r.Pass && len(missed) > 0 {
-		_, err = fmt.Fprintf(w, "\nnot judged in a quick run:\n  %s\n", strings.Join(missed, "\n  "))
+	for _, variant := range []string{"heliograph", subject.Pion} {
+		if n, ok := r.Summary.Get(variant + "_viewers_per_core").(float64); ok {
+			fmt.Fprintf(w, "\n%s: %.0f viewers of 1080p30 per core (%v to %v)", variant, n,
+				r.Summary.Get(variant+"_viewers_per_core_min"), r.Summary.Get(variant+"_viewers_per_core_max"))
+		}
 	}
-	return err
+	fmt.Fprintln(w)
+	return showMissed(w, r)
 }

@@ -134,6 +134,24 @@ func TestFanoutGoals(t *testing.T) {
 	}
 }
 
+func TestViewersPerCore(t *testing.T) {
+	r := report.New("fanout", nil)
+	judgeFanout(r, []*fanoutFound{
+		ranAs(modePaced, 10, 30*time.Millisecond, 2), ranAs(modeBurst, 30, time.Second, 5, 5), ranAs(modePaced, 50, 110*time.Millisecond, 2),
+	}, true)
+	// 10 ms whatever there is, 2 ms for each viewer; pion costs twice as much in the middle round.
+	if n := r.Summary.Get("heliograph_viewers_per_core"); n != 495.0 {
+		t.Errorf("%v viewers per core", n)
+	}
+	if n := r.Summary.Get("pion_viewers_per_core"); n != 245.0 {
+		t.Errorf("%v viewers per core of pion's", n)
+	}
+	var tables bytes.Buffer
+	if err := showFanout(&tables, r); err != nil || !strings.Contains(tables.String(), "heliograph: 495 viewers of 1080p30 per core (495 to 495)") {
+		t.Errorf("%v in\n%s", err, &tables)
+	}
+}
+
 func TestTallyCountsWhatWasSent(t *testing.T) {
 	var tally tally
 	for _, sequence := range []uint16{65533, 65534, 1, 0, 0, 2} { // 65535 is lost, 0 comes late and twice

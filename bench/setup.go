@@ -2,7 +2,8 @@ package bench
 
 // Scenario setup: how long a viewer waits for its first picture. In order of execution:
 //
-//	world       service and device in this process, AWS's limits lifted; the viewers are here, too
+//	worlds      service and device in this process, AWS's limits lifted; a second pair keeps to them. The
+//	            viewers are here, too
 //	warm-up     a crowd, once: the first of a process pays for code that has never run
 //	rounds      every case once, one after the other: viewers join, then send their offers at one instant
 //	            or one after the other, and leave when all have a picture (setup_run.go)
@@ -16,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,30 +45,38 @@ type setupCase struct {
 	viewers int
 	stagger time.Duration // between two offers
 	rtt     time.Duration
+	limits  bool // AWS's: 5 answers and 20 candidates a second on a socket (kvs-protocol.md 3.8)
 }
 
 func (c setupCase) String() string {
-	if c.viewers == 1 {
-		return fmt.Sprintf("%s, RTT %v, %s", c.path, c.rtt, c.arrive)
+	text := fmt.Sprintf("%s, RTT %v, ", c.path, c.rtt)
+	if c.viewers > 1 {
+		text += fmt.Sprintf("%d ", c.viewers)
 	}
-	return fmt.Sprintf("%s, RTT %v, %d %s", c.path, c.rtt, c.viewers, c.arrive)
+	text += c.arrive
+	if c.limits {
+		text += ", AWS's limits"
+	}
+	return text
 }
 
 type setupPlan struct {
 	rounds  int
 	rtts    []time.Duration
-	crowd   int           // viewers of a case that has more than one
+	crowds  []int         // viewers of the cases that have more than one
 	stagger time.Duration // the sample's group of pictures is no multiple of it, so that offers come anywhere in one
+	limited time.Duration // the round-trip time of the case that keeps to AWS's limits
 }
 
 // planSetup: a quick run shows that everything works; it is too short to judge by.
 func planSetup(quick bool) setupPlan {
 	p := setupPlan{
-		rounds: 5, crowd: viewersDefault, stagger: 730 * time.Millisecond,
-		rtts: []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond},
+		rounds: 5, crowds: []int{viewersDefault / 2, viewersDefault}, stagger: 730 * time.Millisecond,
+		rtts:    []time.Duration{0, 20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond},
+		limited: 20 * time.Millisecond,
 	}
 	if quick {
-		p.rounds, p.stagger, p.rtts = 1, 130*time.Millisecond, p.rtts[:3]
+		p.rounds, p.stagger, p.rtts, p.crowds = 1, 130*time.Millisecond, p.rtts[:3], p.crowds[1:]
 	}
 	return p
 }
@@ -89,18 +99,23 @@ func (p setupPlan) only(cfg BenchConfig) (setupPlan, error) {
 func (p setupPlan) cases() (cases []setupCase) {
 	for _, path := range []string{pathDirect, pathRelay} {
 		for _, rtt := range p.rtts {
-			cases = append(cases,
-				setupCase{path, arriveOne, 1, 0, rtt},
-				setupCase{path, arriveAtOnce, p.crowd, 0, rtt},
-				setupCase{path, arriveStaggered, p.crowd, p.stagger, rtt})
+			cases = append(cases, setupCase{path: path, arrive: arriveOne, viewers: 1, rtt: rtt})
+			for _, crowd := range p.crowds {
+				cases = append(cases,
+					setupCase{path: path, arrive: arriveAtOnce, viewers: crowd, rtt: rtt},
+					setupCase{path: path, arrive: arriveStaggered, viewers: crowd, stagger: p.stagger, rtt: rtt})
+			}
 		}
 	}
-	return cases
+	return append(cases, setupCase{path: pathDirect, arrive: arriveAtOnce, viewers: p.most(), rtt: p.limited, limits: true})
 }
+
+// most is how many viewers there are at a time.
+func (p setupPlan) most() int { return slices.Max(p.crowds) }
 
 func (p setupPlan) fields(quick bool) report.Row {
 	return report.Row{
-		{Name: "quick", Value: quick}, {Name: "rounds", Value: p.rounds}, {Name: "crowd", Value: p.crowd},
+		{Name: "quick", Value: quick}, {Name: "rounds", Value: p.rounds}, {Name: "crowds", Value: p.crowds},
 		{Name: "stagger_s", Value: p.stagger}, {Name: "load_average_before", Value: loadAverage()},
 	}
 }
@@ -126,20 +141,24 @@ func setupScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*r
 
 // run goes through all cases in every round, so that what the machine does besides meets each.
 func (p setupPlan) run(ctx context.Context, progress io.Writer) (found []*setupFound, err error) {
-	w, err := StartWorld(ctx, WorldConfig{Viewers: p.crowd})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, w.Stop()) }()
-	if _, err := (&setupRun{setupCase: setupCase{path: pathDirect, viewers: p.crowd}, world: w, id: "warm-up"}).measure(ctx); err != nil {
-		return nil, fmt.Errorf("warm up: %w", err)
+	worlds := map[bool]*World{} // by whether they keep to AWS's limits
+	for _, limits := range []bool{false, true} {
+		w, failed := StartWorld(ctx, WorldConfig{Viewers: p.most(), AWSLimits: limits})
+		if failed != nil {
+			return nil, failed
+		}
+		defer func() { err = errors.Join(err, w.Stop()) }()
+		worlds[limits] = w
+		if _, err := (&setupRun{setupCase: setupCase{path: pathDirect, viewers: p.most()}, world: w, id: "warm-up"}).measure(ctx); err != nil {
+			return nil, fmt.Errorf("warm up: %w", err)
+		}
 	}
 	for _, c := range p.cases() {
 		found = append(found, &setupFound{setupCase: c})
 	}
 	for round := range p.rounds {
 		for i, f := range found {
-			run := setupRun{setupCase: f.setupCase, world: w, id: fmt.Sprintf("setup-%d-%d", round, i)}
+			run := setupRun{setupCase: f.setupCase, world: worlds[f.limits], id: fmt.Sprintf("setup-%d-%d", round, i)}
 			joins, err := run.measure(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("%v: %w", f.setupCase, err)

@@ -61,7 +61,7 @@ var quantiles = []struct {
 func (f *setupFound) row() report.Row {
 	row := report.Row{
 		{Name: "case", Value: f.String()}, {Name: "path", Value: f.path}, {Name: "arrive", Value: f.arrive},
-		{Name: "viewers", Value: f.viewers}, {Name: "rtt_s", Value: f.rtt}, {Name: "rounds", Value: len(f.rounds)},
+		{Name: "viewers", Value: f.viewers}, {Name: "rtt_s", Value: f.rtt}, {Name: "limits", Value: f.kept()}, {Name: "rounds", Value: len(f.rounds)},
 	}
 	for _, q := range quantiles {
 		row = append(row, f.quantile(q.q, rtpOf).fields("first_rtp_"+q.name, "_s")...)
@@ -92,6 +92,14 @@ func (f *setupFound) row() report.Row {
 	return row
 }
 
+// kept says whose limits the service keeps to.
+func (f *setupFound) kept() string {
+	if f.limits {
+		return "AWS"
+	}
+	return "lifted"
+}
+
 // phaseFields is empty for a phase that nobody passed.
 func phaseFields(name string, took *report.Latency) report.Row {
 	if took.Count() == 0 {
@@ -119,7 +127,7 @@ var setupGoals = []struct {
 // judge tells which goals were missed.
 func (f *setupFound) judge(miss func(format string, args ...any)) {
 	for _, g := range setupGoals {
-		if g.path != f.path || g.rtt != f.rtt || !slices.Contains(g.arrive, f.arrive) {
+		if g.path != f.path || g.rtt != f.rtt || f.limits || !slices.Contains(g.arrive, f.arrive) {
 			continue
 		}
 		for _, q := range quantiles {
@@ -143,35 +151,6 @@ func judgeSetup(r *report.Report, found []*setupFound, quick bool) {
 		}
 	}
 	m.judge(r, quick)
-}
-
-// missed are the goals that a run did not meet.
-type missed struct{ goals []string }
-
-func (m *missed) note(format string, args ...any) {
-	m.goals = append(m.goals, fmt.Sprintf(format, args...))
-}
-
-// judge puts them into the summary, and fails a run that is long enough to judge by.
-func (m *missed) judge(r *report.Report, quick bool) {
-	r.Summary = append(r.Summary, report.Field{Name: "goals_missed", Value: append([]string{}, m.goals...)})
-	if !quick {
-		for _, goal := range m.goals {
-			r.Fail("%s", goal)
-		}
-	}
-}
-
-// showMissed tells what a quick run would have failed for.
-func showMissed(w io.Writer, r *report.Report) (err error) {
-	goals, _ := r.Summary.Get("goals_missed").([]string)
-	if r.Pass && len(goals) > 0 {
-		fmt.Fprintln(w, "\nnot judged in a quick run:")
-		for _, goal := range goals {
-			_, err = fmt.Fprintln(w, " ", goal)
-		}
-	}
-	return err
 }
 
 func showSetup(w io.Writer, r *report.Report) error {

@@ -11,14 +11,14 @@ import (
 )
 
 func TestSetupMeasuresEveryCase(t *testing.T) {
-	plan := setupPlan{rounds: 2, rtts: []time.Duration{0, 4 * time.Millisecond}, crowd: 2, stagger: 20 * time.Millisecond}
+	plan := setupPlan{rounds: 2, rtts: []time.Duration{0, 4 * time.Millisecond}, crowds: []int{2, 3}, stagger: 20 * time.Millisecond}
 	found, err := plan.run(t.Context(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := report.New("setup", plan.fields(true))
 	judgeSetup(r, found, true)
-	if !r.Pass || len(r.Rows) != 12 {
+	if !r.Pass || len(r.Rows) != 21 {
 		t.Fatalf("%d rows, %q", len(r.Rows), r.Failures)
 	}
 	for _, row := range r.Rows {
@@ -50,7 +50,7 @@ func TestSetupMeasuresEveryCase(t *testing.T) {
 		}
 	}
 	var tables bytes.Buffer
-	if err := showSetup(&tables, r); err != nil || strings.Count(tables.String(), "2 staggered") != 8 {
+	if err := showSetup(&tables, r); err != nil || strings.Count(tables.String(), "2 staggered") != 8 || strings.Count(tables.String(), "3 at once, AWS's limits") != 2 {
 		t.Errorf("%v in\n%s", err, &tables)
 	}
 }
@@ -58,7 +58,7 @@ func TestSetupMeasuresEveryCase(t *testing.T) {
 func TestSetupIsJudgedInAFullRun(t *testing.T) {
 	late := join{Row: goodRow(1)}
 	late.FirstKeyFrame = 111 * time.Millisecond
-	f := &setupFound{setupCase: setupCase{pathDirect, arriveAtOnce, 10, 0, 20 * time.Millisecond}, joins: []join{late}}
+	f := &setupFound{setupCase: setupCase{path: pathDirect, arrive: arriveAtOnce, viewers: 10, rtt: 20 * time.Millisecond}, joins: []join{late}}
 	f.rounds = []setupRound{newSetupRound(f.joins)}
 	for _, quick := range []bool{true, false} {
 		r := report.New("setup", nil)
@@ -71,7 +71,7 @@ func TestSetupIsJudgedInAFullRun(t *testing.T) {
 
 func TestSetupTakesRoundTripTimes(t *testing.T) {
 	p, err := planSetup(true).only(BenchConfig{RTTs: []string{"0", " 30ms"}})
-	if err != nil || len(p.cases()) != 12 || p.rtts[1] != 30*time.Millisecond {
+	if err != nil || len(p.cases()) != 13 || p.rtts[1] != 30*time.Millisecond {
 		t.Errorf("%v, %v", p.rtts, err)
 	}
 	if _, err := planSetup(true).only(BenchConfig{RTTs: []string{"fast"}}); err == nil {

@@ -57,3 +57,14 @@ func chanceOf(samples []float64, order float64) float64 {
 	}
 	return math.Erfc((order-1)/math.Sqrt(2*variance)) / 2
 }
+
+// line fits y = from + slope * x by least squares.
+func line(x, y []float64) (from, slope float64) {
+	n := float64(len(x))
+	var sumX, sumY, sumXX, sumXY float64
+	for i := range x {
+		sumX, sumY, sumXX, sumXY = sumX+x[i], sumY+y[i], sumXX+x[i]*x[i], sumXY+x[i]*y[i]
+	}
+	slope = (n*sumXY - sumX*sumY) / (n*sumXX - sumX*sumX)
+	return (sumY - slope*sumX) / n, slope
+}
