@@ -48,6 +48,7 @@ func scenarios() []scenario {
 		{"fanout", "what a packet costs the sender, next to pion's defaults", fanoutScenario, showFanout},
 		{"latency", "capture to complete picture, also next to slow and lossy viewers", latencyScenario, showLatency},
 		{"camera", "pictures of GStreamer: encoded next to a plain pipeline, passed through next to the sample", cameraScenario, showCamera},
+		{"storage", "ten streams recorded, next to ffmpeg -c copy", storageScenario, showStorage},
 		{"mailbox", "ten viewers' candidates at once, by four kinds of queue", mailboxScenario, showMailbox},
 		{"footprint", "memory of the device daemon without viewers, with one and with ten", footprintScenario, showFootprint},
 		{"signaling", "the service: delivery, connects, idle sockets, next to two baselines", signalingScenario, showSignaling},

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -12,10 +11,6 @@ import (
 	"testing"
 	"time"
 
-	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
-	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
 	"github.com/pion/rtp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
@@ -32,27 +27,7 @@ const storedChannel = "heliograph-stored"
 // storing maps a channel to a stream.
 func storing(t *testing.T, s *service.Service, name string) {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.CA}}
-	t.Cleanup(transport.CloseIdleConnections)
-	sdk := kinesisvideo.New(kinesisvideo.Options{
-		Region: s.Region, BaseEndpoint: &s.PublicURL, HTTPClient: &http.Client{Transport: transport},
-		Credentials: credentials.NewStaticCredentialsProvider(s.Credentials.AccessKeyID, s.Credentials.SecretAccessKey, ""),
-	})
-	channel, err := sdk.CreateSignalingChannel(t.Context(), &kinesisvideo.CreateSignalingChannelInput{ChannelName: &name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := sdk.CreateStream(t.Context(), &kinesisvideo.CreateStreamInput{StreamName: &name, DataRetentionInHours: sdkaws.Int32(1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = sdk.UpdateMediaStorageConfiguration(t.Context(), &kinesisvideo.UpdateMediaStorageConfigurationInput{
-		ChannelARN: channel.ChannelARN,
-		MediaStorageConfiguration: &types.MediaStorageConfiguration{
-			Status: types.MediaStorageConfigurationStatusEnabled, StreamARN: stream.StreamARN,
-		},
-	})
-	if err != nil {
+	if err := mapStorage(t.Context(), s.PublicURL, s.Region, s.Credentials, s.CA, name); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -33,7 +33,7 @@ func TestFormatOf(t *testing.T) {
 }
 
 func TestFormatOfTheSample(t *testing.T) {
-	s, err := newSample()
+	s, err := newSample(sampleH264)
 	if err != nil {
 		t.Fatal(err)
 	}

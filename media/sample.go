@@ -41,10 +41,16 @@ type Sample struct {
 }
 
 // NewSample returns the built-in source. It fails only when the embedded files are damaged.
-func NewSample() (Source, error) { return newSample() }
+func NewSample() (Source, error) { return newSample(sampleH264) }
 
-func newSample() (*Sample, error) {
-	pictures := splitAccessUnits(sampleH264)
+// SampleWith returns the source with other pictures: as many of H.264, in Annex-B, as the sample has.
+func SampleWith(pictures []byte) (*Sample, error) { return newSample(pictures) }
+
+// Units returns one loop, SampleLoop long, in order of PTS. Callers must not write into its data.
+func (s *Sample) Units() []messages.AccessUnit { return s.units }
+
+func newSample(video []byte) (*Sample, error) {
+	pictures := splitAccessUnits(video)
 	packets, err := SampleAudio()
 	if err != nil {
 		return nil, err
@@ -74,7 +80,7 @@ func newSample() (*Sample, error) {
 // SampleUnits returns one loop of the sample, SampleLoop long, in order of PTS. Callers must not write into
 // its data.
 func SampleUnits() ([]messages.AccessUnit, error) {
-	s, err := newSample()
+	s, err := newSample(sampleH264)
 	if err != nil {
 		return nil, err
 	}

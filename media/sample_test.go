@@ -17,7 +17,7 @@ import (
 // runSample collects what Run emits within d of virtual time.
 func runSample(t *testing.T, d time.Duration, slow func(*messages.AccessUnit)) (*Sample, []*messages.AccessUnit) {
 	t.Helper()
-	s, err := newSample()
+	s, err := newSample(sampleH264)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,8 @@ type Order struct {
 	Program      string    `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
 	Sample       bool      // the device sends the built-in sample instead, all the time; there is nothing to play
 	Pipeline     *Pipeline // likewise what heliograph-gst makes
+	Dir          string    // of those that record: where to
+	Streams      int       // likewise: how many, of a Recorder
 }
 
 // Pipeline is a source of heliograph-gst.
@@ -53,18 +55,24 @@ type sender struct {
 	master master
 }
 
-func openSender(kind string, lines *bufio.Scanner) (server, error) {
-	var order Order
+func readOrder(lines *bufio.Scanner) (order Order, err error) {
 	if !lines.Scan() {
-		return nil, errors.New("open sender: no order came")
+		return order, errors.New("no order came")
 	}
 	if err := json.Unmarshal(lines.Bytes(), &order); err != nil {
-		return nil, fmt.Errorf("open sender: read order: %w", err)
+		return order, fmt.Errorf("read order: %w", err)
+	}
+	return order, nil
+}
+
+func openSender(kind string, lines *bufio.Scanner) (server, error) {
+	order, err := readOrder(lines)
+	if err != nil {
+		return nil, fmt.Errorf("open sender: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
 	s := &sender{script: newScript(order.Script)}
-	var err error
 	if kind == Device {
 		s.master, err = openDevice(ctx, order, s.script)
 	} else {

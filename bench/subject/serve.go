@@ -40,7 +40,9 @@ func open(kind string, lines *bufio.Scanner) (server, error) {
 	case Device, Pion, PionSHA1:
 		return openSender(kind, lines)
 	case Heliograph:
-		return openService()
+		return openService("")
+	case Recording, Recorder:
+		return openRecording(kind, lines)
 	case Goroutine:
 		return openEcho(serveGoroutines)
 	case NetHTTP:
@@ -117,11 +119,12 @@ func costs(c *Cost) error {
 // kvs is the service.
 type kvs struct{ *service.Service }
 
-func openService() (server, error) {
+// openService keeps its data in dir; empty: nowhere.
+func openService(dir string) (server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
 	s, err := service.Start(ctx, service.Config{
-		Public: freeLoopback, Local: freeLoopback, RelayUDP: service.Off, RelayTCP: service.Off,
+		Dir: dir, Public: freeLoopback, Local: freeLoopback, RelayUDP: service.Off, RelayTCP: service.Off,
 		Limits: service.Limits{Unlimited: true},
 	})
 	if err != nil {

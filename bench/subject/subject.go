@@ -32,6 +32,8 @@ const Argument = "subject"
 // The servers.
 const (
 	Heliograph = "heliograph" // the service, its limits lifted
+	Recording  = "recording"  // the same, with a data directory
+	Recorder   = "recorder"   // records streams that come as plain RTP
 	Goroutine  = "gobwas"     // a goroutine per connection that echoes, on gobwas/ws over crypto/tls
 	NetHTTP    = "coder"      // net/http and coder/websocket, whose handler echoes
 )
@@ -51,6 +53,13 @@ type Address struct {
 	CA          []byte // PEM
 	Region      string
 	Credentials messages.Credentials // of the service
+	Ports       []int                // of a Recorder: UDP ports on loopback, of each stream's video and its sound
+}
+
+// StartRecording returns once a Recording or a Recorder answers, which keep what they record in a
+// directory. A Recorder takes so many streams, at Address.Ports.
+func StartRecording(ctx context.Context, kind, dir string, streams int, target profiles.Target) (*Subject, error) {
+	return start(ctx, kind, target, &Order{Dir: dir, Streams: streams})
 }
 
 // Cost is what a subject has used so far (CPU) and uses now (the rest).
