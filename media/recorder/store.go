@@ -122,7 +122,8 @@ func (s *store) create(begins time.Time, header matroska.Header) (*segment, erro
 	return &segment{file, w, begins, path}, nil
 }
 
-// finish ends a segment; the oldest ones make room for its last bytes.
+// finish ends a segment; the oldest ones make room for its last bytes. It is on disk then, whatever becomes of
+// the power; of the one that is open the system may hold some seconds.
 func (s *store) finish(open *segment) error {
 	err := open.writer.Close()
 	for full(err) && s.dropOldest() {
@@ -132,7 +133,7 @@ func (s *store) finish(open *segment) error {
 		open.writer.Drop()
 	}
 	s.add(open.path, open.begins, open.writer.Bytes())
-	return errors.Join(err, open.file.Close())
+	return errors.Join(err, open.file.Sync(), open.file.Close())
 }
 
 // expire removes what is older than the retention.
