@@ -11,14 +11,14 @@ import (
 )
 
 func TestSetupMeasuresEveryCase(t *testing.T) {
-	plan := setupPlan{rounds: 2, rtts: []time.Duration{0, 4 * time.Millisecond}, crowds: []int{2, 3}, stagger: 20 * time.Millisecond}
+	plan := setupPlan{rounds: 2, rtts: []time.Duration{0, 4 * time.Millisecond}, crowds: []int{2}, stagger: 20 * time.Millisecond}
 	found, err := plan.run(t.Context(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := report.New("setup", plan.fields(true))
 	judgeSetup(r, found, true)
-	if !r.Pass || len(r.Rows) != 21 {
+	if !r.Pass || len(r.Rows) != 13 {
 		t.Fatalf("%d rows, %q", len(r.Rows), r.Failures)
 	}
 	for _, row := range r.Rows {
@@ -50,7 +50,7 @@ func TestSetupMeasuresEveryCase(t *testing.T) {
 		}
 	}
 	var tables bytes.Buffer
-	if err := showSetup(&tables, r); err != nil || strings.Count(tables.String(), "2 staggered") != 8 || strings.Count(tables.String(), "3 at once, AWS's limits") != 2 {
+	if err := showSetup(&tables, r); err != nil || strings.Count(tables.String(), "2 staggered") != 8 || strings.Count(tables.String(), "2 at once, AWS's limits") != 2 {
 		t.Errorf("%v in\n%s", err, &tables)
 	}
 }
@@ -73,6 +73,9 @@ func TestSetupTakesRoundTripTimes(t *testing.T) {
 	p, err := planSetup(true).only(BenchConfig{RTTs: []string{"0", " 30ms"}})
 	if err != nil || len(p.cases()) != 13 || p.rtts[1] != 30*time.Millisecond {
 		t.Errorf("%v, %v", p.rtts, err)
+	}
+	if cases := planSetup(false).cases(); len(cases) != 41 { // 2 paths, 4 RTTs: one, five and ten at once and staggered; AWS's limits
+		t.Errorf("%d cases", len(cases))
 	}
 	if _, err := planSetup(true).only(BenchConfig{RTTs: []string{"fast"}}); err == nil {
 		t.Error("fast is a time")

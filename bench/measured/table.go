@@ -130,6 +130,8 @@ func written(value float64, unit string) (string, error) {
 		return strconv.FormatFloat(math.Round(value/1e6), 'f', 0, 64), nil
 	case "MB.1":
 		return strconv.FormatFloat(value/1e6, 'f', 1, 64), nil
+	case "kB":
+		return strconv.FormatFloat(math.Round(value/1e3), 'f', 0, 64), nil
 	case "n":
 		return strconv.FormatFloat(value, 'f', 0, 64), nil
 	case "n.1":
