@@ -75,7 +75,7 @@ func (s *Supervisor) Attend(ctx context.Context, p Program) error {
 	defer s.say("STOPPING=1")
 	ticker := time.NewTicker(s.every())
 	defer ticker.Stop()
-	for {
+	for ctx.Err() == nil { // a tick may be due as well when the context has ended
 		s.attest(ctx, p.Check)
 		select {
 		case <-ticker.C:
@@ -89,6 +89,7 @@ func (s *Supervisor) Attend(ctx context.Context, p Program) error {
 			return nil
 		}
 	}
+	return nil
 }
 
 // every is a third of the watchdog's time: one answer may be lost.
