@@ -10,6 +10,7 @@ import "time"
 //	feedback  statuses (estimator_feedback.go) meet their departures
 //	          -> throughput: what the viewer acknowledges      (estimator_throughput.go)
 //	          -> arrivals and trend: do queues grow?           (estimator_delay.go)
+//	          -> standing: how long do packets wait in one?    (estimator_queue.go)
 //	          -> delayRate: bits a second by delay             (estimator_rate.go)
 //	          -> lossRate: bits a second by loss               (estimator_loss.go)
 //	target    the lower of the two rates, within floor and ceiling
@@ -34,6 +35,7 @@ type estimator struct {
 	throughput throughput
 	arrivals   arrivals
 	trend      trend
+	standing   standing
 	delay      delayRate
 	loss       lossRate
 	roundTrip  time.Duration // smoothed; 0 before the first measurement
@@ -127,7 +129,7 @@ func (e *estimator) feedback(fb feedback, now time.Time) (changed bool) {
 	}
 	before, at := e.target(), now.Sub(e.epoch)
 	if e.heard != 0 && at-e.heard > silenceMax {
-		e.arrivals, e.trend = arrivals{}, newTrend()
+		e.arrivals, e.trend, e.standing = arrivals{}, newTrend(), standing{}
 	}
 	news := e.read(fb, e.reference.at(fb.reference))
 	if news.arrived == 0 && news.missing == 0 {
@@ -135,17 +137,26 @@ func (e *estimator) feedback(fb feedback, now time.Time) (changed bool) {
 	}
 	e.loss.confirm()
 	e.acknowledge(fb, &news, at)
-	e.delay.update(e.trend.state, &e.throughput, e.roundTrip, at)
+	e.delay.update(e.queues(), &e.throughput, e.roundTrip, at)
 	e.delay.rate = e.clamp(e.delay.rate)
 	e.loss.update(e.delay.rate, e.roundTrip, at)
 	e.loss.rate = e.clamp(e.loss.rate)
 	return e.target() != before
 }
 
+// queues says what the queues on the path do. One that loses much is full: it cannot grow.
+func (e *estimator) queues() delayState {
+	if e.loss.share > lossHigh && e.standing.wait > queueFull {
+		return overuse
+	}
+	return e.trend.state
+}
+
 // news sums up what a feedback says for the first time.
 type news struct {
 	arrived, missing int
 	bytes            int           // of all that arrived
+	quickest         time.Duration // on its way, by a clock that is off by we do not know what
 	first, last      time.Duration // arrivals, on the viewer's clock
 	firstBytes       int           // of the packet that arrived first
 	lastDeparture    time.Duration // of the packet that arrived last
@@ -173,6 +184,9 @@ func (e *estimator) read(fb feedback, reference time.Duration) news {
 }
 
 func (n *news) arrival(d *departure, at time.Duration) {
+	if n.arrived == 0 || at-d.at < n.quickest {
+		n.quickest = at - d.at
+	}
 	if n.arrived == 0 || at < n.first {
 		n.first, n.firstBytes = at, int(d.bytes)
 	}
@@ -193,6 +207,7 @@ func (e *estimator) acknowledge(fb feedback, n *news, at time.Duration) {
 		return
 	}
 	e.throughput.add(n, known && int16(fb.base-e.next) <= 0)
+	e.standing.take(n.quickest, at)
 	e.next, e.heard = end, max(at, 1)
 
 	// The time since the viewer got its last packet is within; it is at most a feedback's interval.

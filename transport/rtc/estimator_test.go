@@ -82,6 +82,21 @@ func TestEstimatorSeesACollapseAtOnce(t *testing.T) {
 	}
 }
 
+// A camera begins with more than the path carries. Its queue of 400 ms is full after 600, before the trend
+// knows anything, and a full queue grows no more; of what is lost then the sender hears half a second later.
+func TestEstimatorSeesAStreamTooLargeFromItsFirstFrame(t *testing.T) {
+	for _, keyFactor := range []float64{1, 3, 6} {
+		e := newEstimator(estimateStartBps, estimateFloorBps, estimateCeilingBps)
+		b := newBench(t, e, 2*mbit, 3*mbit)
+		b.delay, b.queueMax, b.keyFactor = 0, 400*time.Millisecond, keyFactor
+		b.feedbackMin = b.feedbackMax
+		b.run(1600 * time.Millisecond)
+		if got := e.target(); got > 2*mbit || got < 1*mbit || !e.limited() {
+			t.Errorf("key frames of %v times: target %d after 1.6 s on 2 Mbit/s, limited %v", keyFactor, got, e.limited())
+		}
+	}
+}
+
 func TestEstimatorBearsLittleLoss(t *testing.T) {
 	b := newBench(t, newEstimator(4*mbit, mbit/10, 20*mbit), 10*mbit, 4*mbit)
 	b.loss = 0.02
