@@ -46,9 +46,6 @@ func NewSample() (Source, error) { return newSample(sampleH264) }
 // SampleWith returns the source with other pictures: as many of H.264, in Annex-B, as the sample has.
 func SampleWith(pictures []byte) (*Sample, error) { return newSample(pictures) }
 
-// Units returns one loop, SampleLoop long, in order of PTS. Callers must not write into its data.
-func (s *Sample) Units() []messages.AccessUnit { return s.units }
-
 func newSample(video []byte) (*Sample, error) {
 	pictures := splitAccessUnits(video)
 	packets, err := SampleAudio()
