@@ -11,6 +11,7 @@ package rtc
 // their arrival is what is known of their time.
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pion/rtp"
@@ -47,10 +48,6 @@ type assembly struct {
 	arrived      time.Time // of the first packet
 	arrivedStamp uint32
 	waiting      []waitingUnit
-
-	built      bool // a unit was made
-	builtStamp uint32
-	flushing   bool
 }
 
 type waitingUnit struct {
@@ -58,6 +55,8 @@ type waitingUnit struct {
 	stamp uint32
 	gap   bool
 }
+
+func (u waitingUnit) sameTime(other waitingUnit) bool { return u.stamp == other.stamp }
 
 // NewAssembler calls emit with each unit of a track in order; gap says that units were lost before it.
 // Data and Captured are set, and what the track says; KeyFrame, numbers and PTS are not.
@@ -103,9 +102,12 @@ func (a *Assembler) Push(track messages.Track, p *rtp.Packet, captured, now time
 // Flush emits what is whole and waits.
 func (a *Assembler) Flush() {
 	for _, l := range a.lanes {
-		l.flushing = true
+		before := len(l.waiting)
 		l.builder.Flush()
 		a.collect(l)
+		// pion's sample builder makes another of the slices behind a picture's first packet, under the time
+		// that both share (RFC 6184 5.1).
+		l.waiting = append(l.waiting[:before], slices.CompactFunc(l.waiting[before:], waitingUnit.sameTime)...)
 		l.byArrival()
 		a.release(l)
 	}
@@ -113,18 +115,8 @@ func (a *Assembler) Flush() {
 
 func (a *Assembler) collect(l *assembly) {
 	for sample := l.builder.Pop(); sample != nil; sample = l.builder.Pop() {
-		l.collect(waitingUnit{sample.Data, sample.PacketTimestamp, sample.PrevDroppedPackets > 0})
+		l.waiting = append(l.waiting, waitingUnit{sample.Data, sample.PacketTimestamp, sample.PrevDroppedPackets > 0})
 	}
-}
-
-// collect leaves out what pion's sample builder makes of a picture once more when it is flushed: the slices
-// behind its first packet, under the time that both share (RFC 6184 5.1).
-func (l *assembly) collect(u waitingUnit) {
-	if l.flushing && l.built && u.stamp == l.builtStamp {
-		return
-	}
-	l.built, l.builtStamp = true, u.stamp
-	l.waiting = append(l.waiting, u)
 }
 
 // byArrival takes the first packet's arrival for the time of its capture.
