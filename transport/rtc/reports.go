@@ -146,26 +146,32 @@ func readReports(sender reportReader, each func(rtcp.Packet), feedback func([]by
 			return err
 		}
 		for rest := buf[:n]; len(rest) > 0; {
-			var header rtcp.Header
-			if header.Unmarshal(rest) != nil {
-				break // what cannot be parsed says nothing
-			}
-			size := min(4*(int(header.Length)+1), len(rest)) // RFC 3550 6.4.1
-			packet := rest[:size]
-			rest = rest[size:]
-			if header.Type == rtcp.TypeTransportSpecificFeedback && header.Count == rtcp.FormatTCC {
-				if feedback != nil {
-					feedback(packet)
-				}
-				continue
-			}
-			packets, err := rtcp.Unmarshal(packet)
-			if err != nil {
-				break
-			}
-			for _, p := range packets {
-				each(p)
-			}
+			rest = readReport(rest, each, feedback)
 		}
 	}
+}
+
+// readReport reads the first packet of a compound one and returns the others. What cannot be parsed says
+// nothing, nor what stands behind it.
+func readReport(compound []byte, each func(rtcp.Packet), feedback func([]byte)) (rest []byte) {
+	var header rtcp.Header
+	if header.Unmarshal(compound) != nil {
+		return nil
+	}
+	size := min(4*(int(header.Length)+1), len(compound)) // RFC 3550 6.4.1: the length in words, less one
+	packet := compound[:size]
+	if header.Type == rtcp.TypeTransportSpecificFeedback && header.Count == rtcp.FormatTCC {
+		if feedback != nil {
+			feedback(packet)
+		}
+		return compound[size:]
+	}
+	packets, err := rtcp.Unmarshal(packet)
+	if err != nil {
+		return nil
+	}
+	for _, p := range packets {
+		each(p)
+	}
+	return compound[size:]
 }
