@@ -23,13 +23,13 @@ import (
 func h265File(t *testing.T, format, params string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "picture.h265")
-	ffmpeg(t, "-f", "lavfi", "-i", "testsrc=size=320x240:rate=30", "-t", "2", "-pix_fmt", format, "-c:v", "libx265", "-preset", "fast",
+	runFFmpeg(t, "-f", "lavfi", "-i", "testsrc=size=320x240:rate=30", "-t", "2", "-pix_fmt", format, "-c:v", "libx265", "-preset", "fast",
 		"-x265-params", "log-level=error:repeat-headers=1:keyint=15:"+params, "-f", "hevc", path)
 	return path
 }
 
-// ffmpeg runs it and returns what it wrote; the test is skipped where it is missing, or its encoder is.
-func ffmpeg(t *testing.T, args ...string) string {
+// runFFmpeg runs it and returns what it wrote; the test is skipped where it is missing, or its encoder is.
+func runFFmpeg(t *testing.T, args ...string) string {
 	t.Helper()
 	tool, err := exec.LookPath("ffmpeg")
 	if err == nil {
@@ -108,7 +108,7 @@ func TestH265GoesToThoseWhoOfferIt(t *testing.T) {
 	if err := os.WriteFile(path, got.data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said := ffmpeg(t, "-xerror", "-f", "hevc", "-i", path, "-f", "null", "-"); said != "" {
+	if said := runFFmpeg(t, "-xerror", "-f", "hevc", "-i", path, "-f", "null", "-"); said != "" {
 		t.Errorf("a decoder complains of what came: %s", said)
 	}
 }

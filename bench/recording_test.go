@@ -1,15 +1,14 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/ffmpeg"
 	"github.com/heliograph-rtc/heliograph/media/recorder"
 )
 
@@ -42,30 +41,17 @@ func probe(t *testing.T, path string) (video, audio probed) {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("NOT TESTED: ffmpeg is not installed")
 	}
-	if out, err := exec.Command("ffmpeg", "-v", "error", "-xerror", "-i", path, "-f", "null", "-").CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("ffmpeg on %s: %v %s", filepath.Base(path), err, out)
+	if err := ffmpeg.Decode(t.Context(), path); err != nil {
+		t.Error(err)
 	}
-	out, err := exec.Command("ffprobe", "-v", "error", "-show_entries", "packet=codec_type,pts_time", "-of", "json", path).Output()
-	var found struct {
-		Packets []struct {
-			Kind string `json:"codec_type"`
-			PTS  string `json:"pts_time"`
-		} `json:"packets"`
-	}
-	if err == nil {
-		err = json.Unmarshal(out, &found)
-	}
+	packets, err := ffmpeg.Packets(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range found.Packets {
-		at, err := strconv.ParseFloat(p.PTS, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		track := &video
-		if p.Kind == "audio" {
-			track = &audio
+	for _, p := range packets {
+		track, at := &audio, p.At.Seconds()
+		if p.Video {
+			track = &video
 		}
 		if track.packets == 0 {
 			track.first = at

@@ -2,15 +2,12 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"time"
 
+	"github.com/heliograph-rtc/heliograph/bench/ffmpeg"
 	"github.com/heliograph-rtc/heliograph/media"
 )
 
@@ -38,8 +35,8 @@ func probeFiles(ctx context.Context, dir string) (p probedFiles, err error) {
 	return p, err
 }
 
-// soundMarks are where in a loop of the sample its packets stand, by what ffprobe calls their hash; those
-// that are there twice are left out.
+// soundMarks are where in a loop of the sample its packets stand, by their hash; those that are there
+// twice are left out.
 func soundMarks() (map[string]time.Duration, error) {
 	packets, err := media.SampleAudio()
 	if err != nil {
@@ -47,7 +44,7 @@ func soundMarks() (map[string]time.Duration, error) {
 	}
 	marks, twice := map[string]time.Duration{}, map[string]bool{}
 	for i, packet := range packets {
-		name := hashName(packet)
+		name := ffmpeg.Hash(packet)
 		if _, there := marks[name]; there {
 			twice[name] = true
 		}
@@ -62,58 +59,39 @@ func soundMarks() (map[string]time.Duration, error) {
 	return marks, nil
 }
 
-// probedPacket is a packet as ffprobe tells it.
-type probedPacket struct {
-	Kind  string `json:"codec_type"`
-	PTS   string `json:"pts_time"`
-	Flags string `json:"flags"`
-	Hash  string `json:"data_hash"`
-}
-
 func (p *probedFiles) add(ctx context.Context, path string, sound map[string]time.Duration) error {
 	p.all++
-	out, err := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-xerror", "-i", path, "-f", "null", "-").CombinedOutput()
-	switch {
-	case err == nil && len(out) == 0:
+	if err := ffmpeg.Decode(ctx, path); err == nil {
 		p.valid++
-	case p.said == "":
-		p.said = fmt.Sprintf("%s: %v %.200s", filepath.Base(path), err, out)
+	} else if p.said == "" {
+		p.said = err.Error()
 	}
-	out, err = exec.CommandContext(ctx, "ffprobe", "-v", "error", "-show_packets", "-show_data_hash", "md5", "-of", "json", path).Output()
-	var found struct{ Packets []probedPacket }
+	packets, err := ffmpeg.Packets(ctx, path)
 	if err == nil {
-		err = json.Unmarshal(out, &found)
+		p.count(packets, sound)
 	}
-	if err != nil {
-		return fmt.Errorf("ffprobe %s: %w", filepath.Base(path), err)
-	}
-	return p.count(found.Packets, sound)
+	return err
 }
 
 // count goes through the packets of a file. Picture and sound of the loop begin at one time, the picture with
 // a key frame every 2 s of it.
-func (p *probedFiles) count(packets []probedPacket, sound map[string]time.Duration) error {
+func (p *probedFiles) count(packets []ffmpeg.Packet, sound map[string]time.Duration) {
 	const keyEvery, frame = 2 * time.Second, time.Second / 30
 	var first, last, key time.Duration
 	pictures, keyed := 0, false
 	for _, packet := range packets {
-		seconds, err := strconv.ParseFloat(packet.PTS, 64)
-		if err != nil {
-			return fmt.Errorf("ffprobe: a packet without a time: %w", err)
-		}
-		at := time.Duration(seconds * float64(time.Second))
 		mark, marked := sound[packet.Hash]
 		switch {
-		case packet.Kind == "video":
+		case packet.Video:
 			if pictures == 0 {
-				first = at
+				first = packet.At
 			}
-			if packet.Flags != "" && packet.Flags[0] == 'K' {
-				key, keyed = at, true
+			if packet.Key {
+				key, keyed = packet.At, true
 			}
-			pictures, last = pictures+1, max(last, at)
+			pictures, last = pictures+1, max(last, packet.At)
 		case marked && keyed: // as far behind a key frame as it is behind one in the loop, but for whole intervals
-			skew := (at - key - mark) % keyEvery
+			skew := (packet.At - key - mark) % keyEvery
 			if skew < 0 {
 				skew += keyEvery
 			}
@@ -124,5 +102,4 @@ func (p *probedFiles) count(packets []probedPacket, sound map[string]time.Durati
 		p.recorded += last - first + frame
 		p.missing += max(0, last-first+frame-time.Duration(pictures)*frame).Round(frame)
 	}
-	return nil
 }

@@ -1,8 +1,6 @@
 package bench
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"math"
@@ -13,12 +11,6 @@ import (
 
 // The goals of what is recorded, beside that every file is valid.
 const storageSkewMax = 40 * time.Millisecond
-
-// hashName is what ffprobe calls the hash of a packet; it marks one, nobody's safety depends on it.
-func hashName(packet []byte) string {
-	sum := md5.Sum(packet)
-	return "MD5:" + hex.EncodeToString(sum[:])
-}
 
 // storageFigure takes a figure of a variant from each round.
 func storageFigure[T int | float64 | time.Duration](found [][]storageCost, v int, of func(storageCost) T) spread[T] {
@@ -94,9 +86,6 @@ func judgeStorage(r *report.Report, p storagePlan, found [][]storageCost, quick 
 }
 
 func showStorage(w io.Writer, r *report.Report) error {
-	if len(r.Rows) == 0 {
-		return nil
-	}
 	err := report.Table(w, r.Rows, "variant", "streams", "cpu_s_per_stream_s", "cpu_min_s_per_stream_s", "cpu_max_s_per_stream_s",
 		"disk_bytes_per_stream_s", "times_ffmpeg", "times_ffmpeg_min", "times_ffmpeg_max", "files", "files_valid", "recorded_s", "gap_s", "av_skew_s")
 	if err != nil {

@@ -8,9 +8,7 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,8 +20,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +27,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/heliograph-rtc/heliograph/actors/service"
+	"github.com/heliograph-rtc/heliograph/bench/ffmpeg"
 	"github.com/heliograph-rtc/heliograph/media"
 	"github.com/heliograph-rtc/heliograph/media/matroska"
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -55,7 +52,8 @@ type recordedSpan struct {
 // TestRecordingOutlivesAKill kills the service while it records. The device comes back by itself; what is missing is
 // what the outage took; every file is whole; and the page plays it.
 func TestRecordingOutlivesAKill(t *testing.T) {
-	ffmpeg, ffprobe := program(t, "ffmpeg"), program(t, "ffprobe")
+	program(t, "ffmpeg")
+	program(t, "ffprobe")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	programs := buildPrograms(t, ctx, "heliograph-server", "heliograph-device")
@@ -88,7 +86,7 @@ func TestRecordingOutlivesAKill(t *testing.T) {
 	}
 	sample := hashSample(t)
 	for _, file := range files {
-		judgeFile(t, ffmpeg, ffprobe, file, sample)
+		judgeFile(t, file, sample)
 	}
 }
 
@@ -294,8 +292,7 @@ func hashSample(t *testing.T) map[string]time.Duration {
 		if u.Track == messages.Video {
 			data = matroska.Sample(u.Codec, data)
 		}
-		sum := sha256.Sum256(data)
-		name := hex.EncodeToString(sum[:])
+		name := ffmpeg.Hash(data)
 		_, known := times[name]
 		twice[name] = known
 		times[name] = u.PTS
@@ -313,44 +310,35 @@ func hashSample(t *testing.T) map[string]time.Duration {
 }
 
 // judgeFile: ffmpeg decodes the file without a word, and sound and picture are as far apart in it as in the sample.
-func judgeFile(t *testing.T, ffmpeg, ffprobe, file string, sample map[string]time.Duration) {
+func judgeFile(t *testing.T, file string, sample map[string]time.Duration) {
 	t.Helper()
-	if out, err := exec.Command(ffmpeg, "-v", "error", "-xerror", "-i", file, "-f", "null", "-").CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("ffmpeg on %s: %v %s", filepath.Base(file), err, out)
+	if err := ffmpeg.Decode(t.Context(), file); err != nil {
+		t.Error(err)
 	}
-	out, err := exec.Command(ffprobe, "-v", "error", "-show_packets", "-show_data_hash", "sha256", "-show_entries", "packet=codec_type,pts_time,data_hash", "-of", "json", file).Output()
-	var found struct {
-		Packets []struct {
-			Kind string `json:"codec_type"`
-			PTS  string `json:"pts_time"`
-			Hash string `json:"data_hash"`
-		} `json:"packets"`
-	}
-	if err == nil {
-		err = json.Unmarshal(out, &found)
-	}
+	packets, err := ffmpeg.Packets(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	delays := map[string][]float64{} // of a packet's time to the sample's, in s, by kind
-	for _, p := range found.Packets {
-		inSample, known := sample[strings.ToLower(strings.TrimPrefix(p.Hash, "SHA256:"))]
-		at, err := strconv.ParseFloat(p.PTS, 64)
-		if err != nil {
-			t.Fatal(err)
+	var video, audio []float64 // delays of a packet's time to the sample's, in s
+	for _, p := range packets {
+		inSample, known := sample[p.Hash]
+		if !known {
+			continue
 		}
-		if known {
-			delays[p.Kind] = append(delays[p.Kind], math.Mod(at-inSample.Seconds()+sampleLasts.Seconds(), sampleLasts.Seconds()))
+		delay := math.Mod((p.At - inSample + sampleLasts).Seconds(), sampleLasts.Seconds())
+		if p.Video {
+			video = append(video, delay)
+		} else {
+			audio = append(audio, delay)
 		}
 	}
-	video, audio := delays["video"], delays["audio"]
 	if len(video) < 100 || len(audio) < 100 {
-		t.Fatalf("%s: %d pictures and %d packets of sound are the sample's, of %d packets", filepath.Base(file), len(video), len(audio), len(found.Packets))
+		t.Fatalf("%s: %d pictures and %d packets of sound are the sample's, of %d packets", filepath.Base(file), len(video), len(audio), len(packets))
 	}
 	slices.Sort(video)
 	slices.Sort(audio)
 	skew := math.Remainder(video[len(video)/2]-audio[len(audio)/2], sampleLasts.Seconds())
-	t.Logf("%s: %d packets, skew %.1f ms (pictures' delays %.1f ms apart, sound's %.1f ms)", filepath.Base(file), len(found.Packets), skew*1000,
+	t.Logf("%s: %d packets, skew %.1f ms (pictures' delays %.1f ms apart, sound's %.1f ms)", filepath.Base(file), len(packets), skew*1000,
 		(video[len(video)-1]-video[0])*1000, (audio[len(audio)-1]-audio[0])*1000)
 	if math.Abs(skew) > skewMax.Seconds() {
 		t.Errorf("%s: sound and picture are %.1f ms apart", filepath.Base(file), skew*1000)
