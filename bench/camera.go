@@ -40,8 +40,8 @@ const (
 	variantSample = "sample"
 )
 
-// errNoGStreamer is why a machine cannot run a scenario at all.
-var errNoGStreamer = errors.New("it needs GStreamer")
+// errNoGStreamer is why a machine cannot run the scenario.
+var errNoGStreamer = fmt.Errorf("%w: it needs GStreamer", errLacks)
 
 type cameraPlan struct {
 	rounds  int

@@ -39,6 +39,9 @@ type scenario struct {
 	show  func(w io.Writer, r *report.Report) error
 }
 
+// errLacks is why a machine cannot run a scenario at all: together with the others it is skipped then.
+var errLacks = errors.New("a program is missing")
+
 // allScenarios runs every scenario.
 const allScenarios = "all"
 
@@ -92,7 +95,7 @@ func Bench(ctx context.Context, name string, cfg BenchConfig, tables, progress i
 			continue
 		}
 		r, err := s.measure(ctx, cfg, tables, progress)
-		if name == allScenarios && errors.Is(err, errNoGStreamer) {
+		if name == allScenarios && errors.Is(err, errLacks) {
 			fmt.Fprintf(progress, "scenario %s: skipped: %v\n", s.name, err)
 			continue
 		}

@@ -51,7 +51,7 @@ func planStorage(quick bool) storagePlan {
 }
 
 // errNoFFmpeg is why a machine cannot run the scenario.
-var errNoFFmpeg = errors.New("it needs ffmpeg and ffprobe: apt install ffmpeg")
+var errNoFFmpeg = fmt.Errorf("%w: it needs ffmpeg and ffprobe: apt install ffmpeg", errLacks)
 
 func storageScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_ *report.Report, err error) {
 	plan := planStorage(cfg.Quick)
@@ -62,9 +62,7 @@ func storageScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (
 	})
 	for _, program := range []string{"ffmpeg", "ffprobe"} {
 		if _, err := exec.LookPath(program); err != nil {
-			fmt.Fprintf(progress, "storage: NOT MEASURED: %v\n", errNoFFmpeg)
-			r.Summary = report.Row{{Name: "not_measured", Value: errNoFFmpeg.Error()}}
-			return r, nil
+			return nil, errNoFFmpeg
 		}
 	}
 	dir, err := os.MkdirTemp("", "heliograph-storage-")

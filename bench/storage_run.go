@@ -55,7 +55,7 @@ func (c storageCost) String() string {
 // stored is what records; cpu tells what that has used so far.
 type stored struct {
 	cpu  func() (time.Duration, error)
-	stop func() error // files are whole afterwards
+	stop func() error // files are whole afterwards; nil: nothing runs
 }
 
 func (s storageRun) measure(ctx context.Context, variant string, round int) (cost storageCost, err error) {
@@ -66,11 +66,13 @@ func (s storageRun) measure(ctx context.Context, variant string, round int) (cos
 		subject.Recording: s.service, subject.Recorder: s.recorder, variantFFmpeg: s.ffmpeg,
 	}[variant]
 	running, err := start(ctx, round)
-	if err != nil {
-		return cost, err
+	if err == nil {
+		cost, err = s.over(ctx, running)
 	}
-	cost, err = s.over(ctx, running)
-	if err = errors.Join(err, running.stop()); err != nil {
+	if running.stop != nil {
+		err = errors.Join(err, running.stop())
+	}
+	if err != nil {
 		return cost, err
 	}
 	if cost.files, err = probeFiles(ctx, s.dir); err != nil {
@@ -268,6 +270,8 @@ const plainSDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=clip\r\nc=IN IP4 127.0.0.
 	"m=video %d RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n" +
 	"m=audio %d RTP/AVP 97\r\na=rtpmap:97 opus/48000/2\r\n"
 
+var loopback = net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+
 // freePorts are UDP ports that nobody has at the moment, even ones: ffmpeg takes the next for RTCP.
 func freePorts(count int) (ports []int, err error) {
 	var held []*net.UDPConn
@@ -277,7 +281,7 @@ func freePorts(count int) (ports []int, err error) {
 		}
 	}()
 	for len(ports) < count {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		c, err := net.ListenUDP("udp4", &loopback)
 		if err != nil {
 			return nil, err
 		}
@@ -289,13 +293,13 @@ func freePorts(count int) (ports []int, err error) {
 	return ports, nil
 }
 
-// send plays the clip to all ports, two for each stream, until end is called.
+// send plays the clip to all ports, two for each stream, until end is called; also after an error.
 func (s storageRun) send(ctx context.Context, ports []int) (end func() error, err error) {
 	source, err := media.SampleWith(s.clip)
-	if err != nil {
-		return func() error { return nil }, err
+	var socket *net.UDPConn
+	if err == nil {
+		socket, err = net.ListenUDP("udp4", &loopback)
 	}
-	socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return func() error { return nil }, err
 	}
@@ -325,11 +329,10 @@ func (s *plainSender) emit(unit *messages.AccessUnit) error {
 	if err != nil {
 		return err
 	}
-	hz := map[messages.Track]float64{messages.Video: 90_000, messages.Audio: 48_000}[unit.Track]
 	for i, payload := range frame.Payloads {
 		header := rtp.Header{
 			Version: 2, PayloadType: 96 + uint8(unit.Track), SSRC: 1 + uint32(unit.Track), SequenceNumber: s.sequence[unit.Track],
-			Timestamp: uint32(math.Round(unit.PTS.Seconds() * hz)), Marker: unit.Track == messages.Video && i == len(frame.Payloads)-1,
+			Timestamp: uint32(math.Round(unit.PTS.Seconds() * float64(subject.PlainHz[unit.Track]))), Marker: unit.Track == messages.Video && i == len(frame.Payloads)-1,
 		}
 		s.sequence[unit.Track]++
 		head, err := header.Marshal()
@@ -338,7 +341,7 @@ func (s *plainSender) emit(unit *messages.AccessUnit) error {
 		}
 		s.buf = append(append(s.buf[:0], head...), payload...)
 		for stream := 0; stream < len(s.ports); stream += 2 {
-			to := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.ports[stream+int(unit.Track)]}
+			to := &net.UDPAddr{IP: loopback.IP, Port: s.ports[stream+int(unit.Track)]}
 			_, _ = s.socket.WriteToUDP(s.buf, to) // refused while ffmpeg is not there yet
 		}
 	}

@@ -33,16 +33,14 @@ type plainRecorder struct {
 	running actors.Group
 }
 
-// The clocks of the streams' tracks (RFC 6184 8.2.1, RFC 7587 4.1), and what a datagram may have.
-var plainHz = [2]time.Duration{messages.Video: 90_000, messages.Audio: 48_000}
+// PlainHz are the clocks of the tracks of plain RTP (RFC 6184 8.2.1, RFC 7587 4.1). Both begin at one time.
+var PlainHz = [2]int64{messages.Video: 90_000, messages.Audio: 48_000}
 
 const (
-	plainBytesMax  = 2048
-	plainBuffer    = 4 << 20
-	plainQueue     = 4096
-	plainPorts     = 2 // of a stream
-	plainFileName  = "stream-%02d"
-	plainListening = "127.0.0.1"
+	plainBytesMax = 2048 // of a datagram
+	plainBuffer   = 4 << 20
+	plainQueue    = 4096
+	plainPorts    = 2 // of a stream
 )
 
 func openRecorder(order Order) (server, error) {
@@ -50,7 +48,7 @@ func openRecorder(order Order) (server, error) {
 	for n := range order.Streams {
 		packets := make(chan plainPacket, plainQueue)
 		for _, track := range []messages.Track{messages.Video, messages.Audio} {
-			socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(plainListening)})
+			socket, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				return nil, errors.Join(fmt.Errorf("open recorder: %w", err), r.stop())
 			}
@@ -58,7 +56,7 @@ func openRecorder(order Order) (server, error) {
 			r.sockets = append(r.sockets, socket)
 			r.running.Go("receive", func() error { return receive(socket, track, packets) })
 		}
-		dir := filepath.Join(order.Dir, fmt.Sprintf(plainFileName, n))
+		dir := filepath.Join(order.Dir, fmt.Sprintf("stream-%02d", n))
 		r.running.Go("record", func() error { return record(dir, packets) })
 	}
 	return r, nil
@@ -106,7 +104,7 @@ func record(dir string, packets <-chan plainPacket) error {
 			open--
 			continue
 		}
-		since := time.Duration(p.packet.Timestamp) * time.Second / plainHz[p.track]
+		since := time.Duration(int64(p.packet.Timestamp) * int64(time.Second) / PlainHz[p.track])
 		if begins.IsZero() {
 			begins = p.came.Add(-since)
 		}

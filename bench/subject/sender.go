@@ -15,7 +15,7 @@ import (
 	"github.com/heliograph-rtc/heliograph/transport/aws"
 )
 
-// Order tells a sender what to be the master of, and what to play there.
+// Order tells a sender what to be the master of, and what to play there; and those that record, where to.
 type Order struct {
 	ControlPlane string // https://host:port
 	CA           []byte // PEM
@@ -27,8 +27,8 @@ type Order struct {
 	Program      string    `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
 	Sample       bool      // the device sends the built-in sample instead, all the time; there is nothing to play
 	Pipeline     *Pipeline // likewise what heliograph-gst makes
-	Dir          string    // of those that record: where to
-	Streams      int       // likewise: how many, of a Recorder
+	Dir          string    // of what is recorded
+	Streams      int       // of a Recorder
 }
 
 // Pipeline is a source of heliograph-gst.
