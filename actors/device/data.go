@@ -239,9 +239,14 @@ func (v *viewer) send(channel string, text bool, message []byte) {
 	}
 }
 
-// onPeerSound passes on what the viewer says.
+// onPeerSound passes on what the viewer says. Those of a storage session are one to the sink, who goes on
+// talking when the next peer takes over: the service hands one viewer's sound on at a time.
 func (v *viewer) onPeerSound(ctx actor.Context, msg *messages.PeerSound) {
-	ctx.Send(v.sys.PID(pathSink), &messages.Spoken{ClientID: v.clientID, Epoch: v.epoch, Sound: msg.Sound})
+	spoken := &messages.Spoken{ClientID: v.clientID, Epoch: v.epoch, Sound: msg.Sound}
+	if v.stores {
+		spoken.ClientID, spoken.Epoch = storageTalker, 0
+	}
+	ctx.Send(v.sys.PID(pathSink), spoken)
 }
 
 // dataLate is when a request has waited too long.

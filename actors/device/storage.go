@@ -238,7 +238,7 @@ func (s *storage) connect(ctx actor.Context) {
 	s.timer.Stop()
 	s.join, s.tries = nil, 0
 	s.metrics.storageJoins.WithLabelValues("offer").Inc()
-	if s.next = s.spawn(ctx, rtc.PeerConfig{IceServers: j.servers, RelayOnly: s.relayOnly}); s.next == nil {
+	if s.next = s.spawn(ctx, rtc.PeerConfig{IceServers: j.servers, RelayOnly: s.relayOnly, Sound: s.cfg.Sink != nil}); s.next == nil {
 		s.fail(errors.New("no peer could be made"))
 		return
 	}

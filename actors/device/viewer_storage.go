@@ -13,6 +13,9 @@ import (
 // soundlessMax is after how many pictures without sound a source is held to have none: about 5 s.
 const soundlessMax = 150
 
+// storageTalker is who talks through a storage session, to the sink; no client id has this character.
+const storageTalker = "~storage"
+
 func newStorageViewer(p *parts, epoch uint64, config rtc.PeerConfig) *viewer {
 	v := newViewer(p, "", epoch, config)
 	v.parent, v.signaling, v.stores = pathStorage, p.cfg.storagePath(), true

@@ -44,6 +44,7 @@ type ingest struct {
 	former *participant            // the master's peer before, which ends soon; nil: none
 	wished time.Time               // when the master was last asked for a key frame
 	fed    [2]rtc.TrackCount       // as counted last
+	said   rtc.VoiceCount          // likewise
 
 	recording *recording   // nil: nothing is kept
 	recorder  *actors.Edge // the recording's
@@ -245,6 +246,9 @@ func (i *ingest) onOffered(msg *offered) {
 		i.feed.From(p.peer)
 	}
 	i.edges.Open("reports", func(e *actors.Edge) error { return msg.peer.ReadReports(e.Context()) })
+	if p.clientID == "" {
+		i.edges.Open("reports", func(*actors.Edge) error { return msg.peer.ReadVoiceReports() })
+	}
 	payload, err := signaling.EncodeDescription("offer", msg.sdp)
 	if err != nil {
 		i.sys.Log().Warn("storage offer not sent", zap.Error(err))
@@ -376,7 +380,7 @@ func (i *ingest) onTick(ctx actor.Context) {
 	i.edges.After(ingestEvery, &ingestTick{})
 }
 
-// count takes over what the master has sent since the last time.
+// count takes over what the master has sent since the last time, and what the viewers have said.
 func (i *ingest) count(now time.Time) {
 	if i.feed == nil {
 		return
@@ -386,6 +390,9 @@ func (i *ingest) count(now time.Time) {
 			p.received = p.peer.Received()
 		}
 	}
+	said := i.feed.Voices()
+	i.metrics.ingest.addVoices(i.said, said)
+	i.said = said
 	fed := i.feed.Counts()
 	if i.metrics.ingest.add(i.fed, fed) {
 		for _, p := range i.all() {

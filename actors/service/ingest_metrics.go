@@ -14,6 +14,7 @@ type ingestMetrics struct {
 	packets      *prometheus.CounterVec // track
 	frames       *prometheus.CounterVec // track
 	bytes        *prometheus.CounterVec // track
+	voices       *prometheus.CounterVec // outcome
 	dropped      prometheus.Counter
 }
 
@@ -27,12 +28,13 @@ func newIngestMetrics() *ingestMetrics {
 		packets:      vector("packets_total", "RTP packets that masters sent into storage sessions, by track.", "track"),
 		frames:       vector("frames_total", "Frames that masters sent into storage sessions, by track.", "track"),
 		bytes:        vector("bytes_total", "Payload that masters sent into storage sessions, by track.", "track"),
+		voices:       vector("voice_packets_total", "RTP packets of sound that viewers sent into storage sessions, by outcome.", "outcome"),
 		dropped:      prometheus.NewCounter(prometheus.CounterOpts{Name: "kvs_ingest_dropped_total", Help: "Signaling messages that no storage session could take or send."}),
 	}
 }
 
 func (m *ingestMetrics) register(r *prometheus.Registry) {
-	r.MustRegister(m.participants, m.ended, m.packets, m.frames, m.bytes, m.dropped)
+	r.MustRegister(m.participants, m.ended, m.packets, m.frames, m.bytes, m.voices, m.dropped)
 }
 
 // add counts what is new of the masters; it tells whether anything is.
@@ -45,4 +47,14 @@ func (m *ingestMetrics) add(before, now [2]rtc.TrackCount) (more bool) {
 		more = more || is.Packets > was.Packets
 	}
 	return more
+}
+
+// addVoices counts what is new of the viewers' sound.
+func (m *ingestMetrics) addVoices(before, now rtc.VoiceCount) {
+	for outcome, more := range map[string]uint64{
+		"passed": now.Passed - before.Passed, "busy": now.Busy - before.Busy,
+		"rate": now.Rate - before.Rate, "unheard": now.Unheard - before.Unheard,
+	} {
+		m.voices.WithLabelValues(outcome).Add(float64(more))
+	}
 }

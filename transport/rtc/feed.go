@@ -1,7 +1,7 @@
 package rtc
 
 // What the master of a storage session sends, on its way to the session's viewers and to whoever taps
-// it. Packets pass on the goroutine that received them; pion's track copies each to every viewer it is
+// it; voice.go has the way back. Packets pass on the goroutine that received them; pion's track copies each to every viewer it is
 // bound to. Owner: whoever made the feed; its mutex guards everything else. In order of execution:
 //
 //	From      a master becomes the source at once: there is no other, or it is gone
@@ -21,6 +21,9 @@ import (
 // apartMost is how far the frames of two masters may be apart that are the same camera's.
 const apartMost = 10 * time.Second
 
+// opusTrack is a session's sound, each way.
+var opusTrack = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: audioClockHz, Channels: 2}
+
 // Tap takes each packet that passes, as the viewers get it, with the time it was captured; zero: not
 // known. It must not wait, keep the packet, or call the feed.
 type Tap func(track messages.Track, p *rtp.Packet, captured time.Time)
@@ -35,6 +38,7 @@ type Feed struct {
 	heir   *handover    // nil: nobody is to succeed
 	former *Participant // the source before; what it sent before the cut may still come
 	cut    time.Time    // between the two; zero: not known
+	floor  floor        // of the viewers (voice.go)
 }
 
 // lane is one track. A viewer sees one stream (RFC 3550 5.1): the numbers of a new master are shifted
@@ -62,10 +66,10 @@ type shift struct {
 
 // NewFeed makes a feed without a source. tap may be nil.
 func NewFeed(tap Tap) (*Feed, error) {
-	f := &Feed{tap: tap}
+	f := &Feed{tap: tap, floor: newFloor()}
 	for track, codec := range map[messages.Track]webrtc.RTPCodecCapability{
 		messages.Video: {MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz},
-		messages.Audio: {MimeType: webrtc.MimeTypeOpus, ClockRate: audioClockHz, Channels: 2},
+		messages.Audio: opusTrack,
 	} {
 		out, err := webrtc.NewTrackLocalStaticRTP(codec, track.String(), "storage")
 		if err != nil {

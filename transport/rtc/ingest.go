@@ -5,7 +5,7 @@ package rtc
 //
 //	Offer        makes the peer and the offer; candidates follow as events
 //	Accept       checks and applies the participant's answer
-//	onTrack      counts what the master sends and gives it to the feed (feed.go)
+//	onTrack      counts what the master sends and gives it to the feed (feed.go), or what a viewer says (voice.go)
 //	Read         what happens meanwhile, as for any Peer
 //	Close        the end
 
@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +32,8 @@ import (
 // ingestResendsMax is how many packets back a viewer's NACK is answered: about 3 s of a 4 Mbit/s stream.
 const ingestResendsMax = 1024
 
-// Participant is the connection to the master or to a viewer of a storage session. Read and
-// ReadReports have one caller each; the other methods may be called from any goroutine.
+// Participant is the connection to the master or to a viewer of a storage session. Read, ReadReports and
+// ReadVoiceReports have one caller each; the other methods may be called from any goroutine.
 type Participant struct {
 	peer   *Peer
 	feed   *Feed
@@ -40,6 +42,9 @@ type Participant struct {
 	counts [2]trackCounters
 	ssrcs  [2]atomic.Uint32 // of the master's tracks; 0: none yet
 	clocks senderClocks
+
+	voice   *webrtc.TrackLocalStaticRTP // to the master
+	listens atomic.Bool                 // its answer takes that
 }
 
 // TrackCount is what came in on one track.
@@ -144,14 +149,28 @@ func (s *Participant) offer() (string, error) {
 	return offer.SDP, nil
 }
 
-// addSection offers to receive a track of the master, or to send one to a viewer (kvs-protocol.md 4.4).
-func (s *Participant) addSection(track messages.Track) error {
-	if !s.viewer {
-		kind := webrtc.NewRTPCodecType(track.String())
-		_, err := s.peer.pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+// addSection offers to receive a track of the master, or to send one to a viewer; sound goes both ways
+// (kvs-protocol.md 4.4).
+func (s *Participant) addSection(track messages.Track) (err error) {
+	pc := s.peer.pc
+	switch {
+	case !s.viewer && track == messages.Video:
+		_, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
 		return err
+	case !s.viewer:
+		if s.voice, err = webrtc.NewTrackLocalStaticRTP(opusTrack, track.String(), "viewers"); err != nil {
+			return err
+		}
 	}
-	t, err := s.peer.pc.AddTransceiverFromTrack(s.feed.lanes[track].out, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	direction := webrtc.RTPTransceiverDirectionSendonly
+	if track == messages.Audio {
+		direction = webrtc.RTPTransceiverDirectionSendrecv
+	}
+	out := s.voice
+	if s.viewer {
+		out = s.feed.lanes[track].out
+	}
+	t, err := pc.AddTransceiverFromTrack(out, webrtc.RTPTransceiverInit{Direction: direction})
 	if err == nil {
 		s.peer.senders[track] = t.Sender()
 	}
@@ -160,12 +179,14 @@ func (s *Participant) addSection(track messages.Track) error {
 
 // Accept applies the participant's answer. One that a storage session cannot use gives an *AnswerError.
 func (s *Participant) Accept(answer string) error {
-	if err := checkAnswer(answer, s.viewer); err != nil {
+	listens, err := checkAnswer(answer, s.viewer)
+	if err != nil {
 		return err
 	}
 	if err := s.peer.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
 		return &AnswerError{"the WebRTC stack cannot apply it"} // pion's error may quote it
 	}
+	s.listens.Store(listens)
 	return nil
 }
 
@@ -179,6 +200,15 @@ func (s *Participant) ReadReports(ctx context.Context) error {
 		return s.peer.ReadReports(ctx)
 	}
 	return s.readClocks(ctx)
+}
+
+// ReadVoiceReports pumps what the master reports about the viewers' sound, until the peer is closed.
+func (s *Participant) ReadVoiceReports() error {
+	err := readReports(s.peer.senders[messages.Audio], func(rtcp.Packet) {}, nil)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return fmt.Errorf("read voice reports: %w", err)
 }
 
 // AddRemoteCandidate adds a trickled candidate; the answer must have been accepted.
@@ -210,13 +240,17 @@ func (s *Participant) RequestKeyFrame() error {
 // Close ends the connection, as Peer's does.
 func (s *Participant) Close() error { return s.peer.Close() }
 
-// onTrack takes in a track of the master, on the goroutine that pion gives it. The recording is to
-// begin with a key frame.
+// onTrack takes in a track of the master, or a viewer's sound, on the goroutine that pion gives it. The
+// recording is to begin with a key frame.
 func (s *Participant) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
-	if s.viewer || !s.peer.enter() {
+	if !s.peer.enter() {
 		return
 	}
 	defer s.peer.callbacks.Done()
+	if s.viewer {
+		s.hear(remote)
+		return
+	}
 	track := messages.Audio
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {
 		track = messages.Video
@@ -249,5 +283,22 @@ func (s *Participant) take(track messages.Track, packet []byte) {
 	}
 	if took := s.feed.write(s, track, p, time.Now()); took != nil {
 		took.peer.post(&messages.PeerTookOver{})
+	}
+}
+
+// hear takes in a viewer's sound, the only thing that it may send. Packets without a payload are a
+// browser's probes.
+func (s *Participant) hear(remote *webrtc.TrackRemote) {
+	buf := make([]byte, reportBytesMax)
+	for {
+		n, _, err := remote.Read(buf)
+		if err != nil {
+			return
+		}
+		p := &rtp.Packet{}
+		opus := strings.EqualFold(remote.Codec().MimeType, webrtc.MimeTypeOpus)
+		if opus && p.Unmarshal(bytes.Clone(buf[:n])) == nil && len(p.Payload) > 0 {
+			s.feed.speak(s, p, time.Now())
+		}
 	}
 }

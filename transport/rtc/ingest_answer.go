@@ -16,24 +16,24 @@ func (e *AnswerError) Error() string { return "answer refused: " + e.Reason }
 var storageCodec = map[messages.Track]string{messages.Video: "H264", messages.Audio: "opus"}
 
 // checkAnswer holds an answer against the rules of a storage session: the master sends both tracks,
-// a viewer receives both and sends no video.
-func checkAnswer(text string, viewer bool) error {
+// a viewer receives both and sends no video. listens: it takes sound.
+func checkAnswer(text string, viewer bool) (listens bool, err error) {
 	if len(text) > offerBytesMax {
-		return &AnswerError{"it is longer than 64 KiB"}
+		return false, &AnswerError{"it is longer than 64 KiB"}
 	}
 	var d sdp.SessionDescription
 	if err := d.UnmarshalString(text); err != nil {
-		return &AnswerError{"it is not SDP (RFC 8866)"} // the parser's error quotes the text
+		return false, &AnswerError{"it is not SDP (RFC 8866)"} // the parser's error quotes the text
 	}
 	for _, track := range []messages.Track{messages.Video, messages.Audio} {
-		if err := checkAnswered(&d, track, viewer); err != nil {
-			return err
+		if listens, err = checkAnswered(&d, track, viewer); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return listens, nil // of sound, the last one
 }
 
-func checkAnswered(d *sdp.SessionDescription, track messages.Track, viewer bool) error {
+func checkAnswered(d *sdp.SessionDescription, track messages.Track, viewer bool) (receives bool, err error) {
 	codec := storageCodec[track]
 	for _, m := range d.MediaDescriptions {
 		if m.MediaName.Media != track.String() || m.MediaName.Port.Value == 0 { // rejected (RFC 3264 6)
@@ -42,17 +42,17 @@ func checkAnswered(d *sdp.SessionDescription, track messages.Track, viewer bool)
 		sends, receives := directions(m)
 		switch {
 		case !hasCodec(m, codec):
-			return &AnswerError{"its " + track.String() + " section does not take " + codec}
+			return false, &AnswerError{"its " + track.String() + " section does not take " + codec}
 		case !viewer && !sends:
-			return &AnswerError{"it does not send " + track.String()}
+			return false, &AnswerError{"it does not send " + track.String()}
 		case viewer && !receives:
-			return &AnswerError{"it does not receive " + track.String()}
+			return false, &AnswerError{"it does not receive " + track.String()}
 		case viewer && sends && track == messages.Video:
-			return &AnswerError{"a viewer may not send video"}
+			return false, &AnswerError{"a viewer may not send video"}
 		}
-		return nil
+		return receives, nil
 	}
-	return &AnswerError{"it takes no " + track.String() + ": a storage session needs H.264 and Opus"}
+	return false, &AnswerError{"it takes no " + track.String() + ": a storage session needs H.264 and Opus"}
 }
 
 // directions reads a section's (RFC 8866 6.7); the default is both.
