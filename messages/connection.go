@@ -57,9 +57,10 @@ type FrameReceived struct {
 // Path: backplane -> alexa
 // Path: backplane -> ingest
 type Delivered struct {
-	From string // client id; empty: the master
-	Kind string // SDP_ANSWER, ICE_CANDIDATE
-	Text []byte
+	From  string // client id; empty: the master
+	Kind  string // SDP_ANSWER, ICE_CANDIDATE
+	Text  []byte
+	Reply string // of a question from another node: how to answer it; empty: it is none
 }
 
 // WhepAnswered is the answer to WhepWanted.

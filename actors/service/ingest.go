@@ -32,6 +32,7 @@ type ingest struct {
 	stream  string // ARN
 	keeps   int    // hours
 	joins   uint64 // received from the service
+	empty   bool   // and the service knows: it may end this actor at any moment
 
 	state  func(actor.Context)
 	edges  *actors.Edges
@@ -100,7 +101,7 @@ func (i *ingest) onStarted(ctx actor.Context) {
 	i.edges = actors.NewEdges(i.sys, ctx)
 	seat := backplane.Seat{Role: backplane.RoleStorage, ClientID: storageClient, Connection: newToken()}
 	i.place = newPlaceAs(i.world, i.channel, seat, func(_ context.Context, e backplane.Envelope) error {
-		i.sys.Tell(self, &messages.Delivered{From: e.From, Kind: e.Kind, Text: e.Data})
+		i.sys.Tell(self, &messages.Delivered{From: e.From, Kind: e.Kind, Text: e.Data, Reply: e.Reply})
 		return nil
 	})
 	i.place.announces = true
@@ -113,6 +114,7 @@ func (i *ingest) onStopping() { i.leaveAll("stopped") }
 // onStorageJoin takes a participant in and answers. Its offer comes over its websocket.
 func (i *ingest) onStorageJoin(ctx actor.Context, msg *messages.StorageJoin) {
 	i.joins++
+	i.empty = false
 	if refused := i.join(ctx, msg.ClientID); refused != nil {
 		ctx.Respond(refused)
 		return
@@ -165,7 +167,7 @@ func (i *ingest) opening(ctx actor.Context) {
 		i.ready, i.state = true, i.serving
 		i.askServers(ctx)
 	case *messages.Delivered:
-		i.metrics.ingest.dropped.Inc()
+		i.onDeliveredEarly(ctx, msg)
 	case *ingestTick:
 		i.onTick(ctx)
 	case *actors.EdgeEnded:
@@ -327,7 +329,7 @@ func (i *ingest) onPeerGone(ctx actor.Context, p *participant, msg *messages.Pee
 func (i *ingest) onDelivered(ctx actor.Context, msg *messages.Delivered) {
 	switch msg.Kind {
 	case kindJoin:
-		i.onJoinElsewhere(ctx, msg.From)
+		i.onJoinElsewhere(ctx, msg)
 	case kindStorageOff:
 		i.endAll(ctx, "disabled")
 	case signaling.SDPAnswer, signaling.ICECandidate:
@@ -336,13 +338,6 @@ func (i *ingest) onDelivered(ctx actor.Context, msg *messages.Delivered) {
 			i.onMessage(p, m)
 			return
 		}
-		i.metrics.ingest.dropped.Inc()
-	}
-}
-
-// onJoinElsewhere: the door of another node has answered already.
-func (i *ingest) onJoinElsewhere(ctx actor.Context, clientID string) {
-	if i.join(ctx, clientID) != nil {
 		i.metrics.ingest.dropped.Inc()
 	}
 }
@@ -466,6 +461,7 @@ func (i *ingest) onEdgeEnded(ctx actor.Context, msg *actors.EdgeEnded) {
 
 func (i *ingest) tellEmpty(ctx actor.Context) {
 	if len(i.parts) == 0 {
+		i.empty = true
 		ctx.Send(ctx.Parent(), &messages.IngestEmpty{ID: i.channel.ID, Joins: i.joins})
 	}
 }

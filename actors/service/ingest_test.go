@@ -15,7 +15,6 @@ import (
 	sdkaws "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo"
 	"github.com/aws/aws-sdk-go-v2/service/kinesisvideo/types"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
@@ -448,30 +447,6 @@ func (p *party) packet() *rtp.Packet {
 		case <-p.ctx.Done():
 			p.Fatal("no media came")
 		}
-	}
-}
-
-// A session stays on the node where it began; who joins at another is offered from there.
-func TestStorageAcrossNodes(t *testing.T) {
-	cluster, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster.Start()
-	t.Cleanup(func() { cluster.Shutdown(); cluster.WaitForShutdown() })
-	if !cluster.ReadyForConnections(testWait) {
-		t.Fatal("NATS is not ready")
-	}
-	here, there := start(t, Config{NATS: cluster.ClientURL()}), start(t, Config{NATS: cluster.ClientURL()})
-	arn := here.storing("cam")
-	here.master(arn)
-	viewer := there.party(arn, "alice")
-	viewer.open()
-	there.joined(arn, "alice")
-	viewer.answers(viewer.offered())
-	viewer.packet()
-	if here.actors("ingest") != 1 || there.actors("ingest") != 0 {
-		t.Errorf("%d sessions here, %d there", here.actors("ingest"), there.actors("ingest"))
 	}
 }
 

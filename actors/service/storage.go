@@ -5,7 +5,6 @@ package service
 
 import (
 	"context"
-	"slices"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/heliograph-rtc/heliograph/transport/backplane"
@@ -25,8 +24,8 @@ const (
 type storageSwitched struct{ on bool }
 
 // joinStorage finds the participant and its session. The session stays on the node where it began: there
-// are the peers. A join that comes elsewhere goes to it over the backplane, and a viewer too many
-// then gets no offer instead of an error.
+// are the peers. A join that comes elsewhere goes to it over the backplane, and so does its answer
+// (ingest_elsewhere.go).
 func (g *registry) joinStorage(ctx context.Context, m *messages.JoinStorageWanted) (any, error) {
 	info, err := g.find(ctx, m.ChannelARN, "")
 	if err != nil {
@@ -39,19 +38,8 @@ func (g *registry) joinStorage(ctx context.Context, m *messages.JoinStorageWante
 	if !storage.Enabled {
 		return nil, refuse("InvalidArgumentException", "The channel is not mapped to a stream: enable it with UpdateMediaStorageConfiguration")
 	}
-	seats, err := g.back.Seats(ctx, info.ID)
-	if err != nil {
-		return nil, err
-	}
-	caller := func(s backplane.Seat) bool { return s.Role != backplane.RoleStorage && s.ClientID == m.ClientID }
-	if !slices.ContainsFunc(seats, caller) {
-		return nil, refuse("InvalidArgumentException", "The caller is not connected to the channel: connect its websocket first")
-	}
-	elsewhere := func(s backplane.Seat) bool { return s.Role == backplane.RoleStorage && s.Node != g.back.Node() }
-	if slices.ContainsFunc(seats, elsewhere) {
-		return &messages.StorageJoined{}, g.back.Send(backplane.Envelope{
-			Channel: info.ID, To: storageClient, From: m.ClientID, Kind: kindJoin, TTL: info.MessageTTL,
-		})
+	if answer, err := g.joinElsewhere(ctx, info.ID, m.ClientID); answer != nil || err != nil {
+		return answer, err
 	}
 	stream, err := g.stream(ctx, messages.ResourceName{ARN: storage.StreamARN})
 	if err != nil {

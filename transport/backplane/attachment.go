@@ -145,6 +145,8 @@ func (a *attachment) onMessage(m *nats.Msg) {
 		a.onEviction(m)
 	case kind == kindPoke:
 		a.collectOrRetry()
+	case m.Header.Get(headerAsks) != "":
+		a.deliver(Envelope{Channel: a.seat.Channel, To: a.seat.client(), From: m.Header.Get(headerFrom), Kind: kind, Data: m.Data, Reply: m.Reply})
 	default:
 		a.handOver(m.Header, m.Data)
 		answer(m, "")

@@ -72,6 +72,7 @@ type Envelope struct {
 	Kind    string        // SDP_OFFER, SDP_ANSWER, ICE_CANDIDATE, ... or Evicted
 	TTL     time.Duration // how long it may wait for its recipient; 0 = 60 s
 	Data    []byte        // the text frame for the recipient; not changed after Send
+	Reply   string        // of a question (asking.go): how to answer it; empty: it is none
 }
 
 type flowKey struct{ channel, from, to string }
