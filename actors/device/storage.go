@@ -27,6 +27,7 @@ type storage struct {
 	creds *messages.Credentials
 
 	relayOnly bool
+	newPeer   func(p *parts, epoch uint64, config rtc.PeerConfig) actor.Actor
 
 	socket *messages.StorageSocket // newest; nil: none yet
 	wanted bool                    // to join as soon as there is one
@@ -79,7 +80,7 @@ const (
 )
 
 func newStorage(p *parts) *storage {
-	s := &storage{parts: p, relayOnly: p.cfg.RelayOnly}
+	s := &storage{parts: p, relayOnly: p.cfg.RelayOnly, newPeer: newStorageViewer}
 	s.status = messages.StorageStatus{State: storageWaiting, Since: time.Now(), Channel: p.cfg.StorageChannel}
 	return s
 }
@@ -257,7 +258,7 @@ func (s *storage) spawn(ctx actor.Context, config rtc.PeerConfig) *storagePeer {
 	pid, err := s.sys.Spawn(ctx, actors.Spec{
 		Name: fmt.Sprintf("storage-peer-%d", epoch), Kind: "viewer",
 		Lanes: actors.Lanes{Control: viewerControlLane, Frames: viewerFrameLane, Inline: true},
-		New:   func() actor.Actor { return newStorageViewer(s.parts, epoch, config) },
+		New:   func() actor.Actor { return s.newPeer(s.parts, epoch, config) },
 	})
 	if err != nil {
 		s.sys.Log().Error("spawn storage peer failed", zap.Error(err))
@@ -337,14 +338,23 @@ func (s *storage) onStorageRefused(ctx actor.Context, msg *messages.StorageRefus
 	}
 }
 
-// onUnfit: nothing but another source helps, so it counts as all the failures there may be.
+// onUnfit: nothing but another source helps, so it counts as all the failures there may be. A peer says so
+// of each frame until it has stopped.
 func (s *storage) onUnfit(ctx actor.Context, msg *unfit) {
+	is := func(p *storagePeer) bool { return p != nil && p.epoch == msg.epoch }
+	if !is(s.next) && !is(s.current) {
+		return
+	}
 	for _, p := range []*storagePeer{s.next, s.current} {
-		if p != nil && p.epoch == msg.epoch {
+		if p != nil {
 			ctx.Stop(p.pid)
 		}
 	}
 	s.next, s.current = nil, nil
+	if s.join != nil {
+		s.join.edge.Cancel()
+		s.join = nil
+	}
 	s.life.Stop()
 	for range storageFailuresMax - 1 {
 		s.failed = append(s.failed, time.Now())
@@ -414,7 +424,12 @@ func (s *storage) onTerminated(msg *actor.Terminated) {
 	case gone(s.current):
 		s.current = nil
 		s.life.Stop()
-		if s.next == nil && s.join == nil {
+		switch {
+		case s.next != nil:
+			s.settle(storageConnecting)
+		case s.join != nil:
+			s.settle(storageJoining)
+		default:
 			s.fail(errors.New("the peer ended"))
 		}
 	}

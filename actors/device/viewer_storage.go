@@ -16,7 +16,7 @@ const soundlessMax = 150
 // storageTalker is who talks through a storage session, to the sink; no client id has this character.
 const storageTalker = "~storage"
 
-func newStorageViewer(p *parts, epoch uint64, config rtc.PeerConfig) *viewer {
+func newStorageViewer(p *parts, epoch uint64, config rtc.PeerConfig) actor.Actor {
 	v := newViewer(p, "", epoch, config)
 	v.parent, v.signaling, v.stores = pathStorage, p.cfg.storagePath(), true
 	return v
