@@ -44,7 +44,7 @@ test: ## run the tests, with the race detector where a C compiler is present
 	@race='$(RACE)'; \
 	if [ -n "$$race" ]; then echo 'test: with the race detector'; export CGO_ENABLED=1; \
 	else echo 'test: WITHOUT the race detector, for lack of a C compiler (gcc)'; fi; \
-	$(GO) test $$race -timeout 10m ./... && \
+	$(GO) test $$race -timeout 15m ./... && \
 	if [ -n "$(GST)" ]; then CGO_ENABLED=1 $(GO) test -tags gst -timeout 5m ./cmd/heliograph-gst; \
 	else echo 'test: WITHOUT heliograph-gst, for lack of GStreamer'; fi
 
