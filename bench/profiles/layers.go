@@ -119,9 +119,14 @@ func layerOfFunction(f *profile.Function) string {
 	if f == nil {
 		return ""
 	}
+	return LayerOf(f.Name)
+}
+
+// LayerOf is the layer that a function belongs to by itself; empty: it works for whoever calls it.
+func LayerOf(function string) string {
 	for _, r := range rules {
 		for _, prefix := range r.prefixes {
-			if strings.HasPrefix(f.Name, prefix) {
+			if strings.HasPrefix(function, prefix) {
 				return r.layer
 			}
 		}
