@@ -49,14 +49,25 @@ func (c fanoutCost) perSecond() time.Duration {
 	return time.Duration(float64(c.cpu) / c.span.Seconds())
 }
 
-// measure starts the sender, lets the viewers in and has the script played.
+// measure has the script played to viewers.
 func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
+	err = f.with(ctx, func(sender *subject.Subject, crowd crowd) error {
+		if cost, err = f.play(ctx, sender, crowd); err == nil && f.profile.Dir != "" {
+			_, err = sender.Settle()
+		}
+		return err
+	})
+	return cost, err
+}
+
+// with starts the sender, lets the viewers in, and ends both after do.
+func (f fanoutRun) with(ctx context.Context, do func(*subject.Subject, crowd) error) (err error) {
 	sender, err := subject.StartSender(ctx, f.kind, subject.Order{
 		ControlPlane: f.service.PublicURL, CA: f.service.CAPEM, Region: f.service.Region, Credentials: f.service.Credentials,
 		Channel: f.channel, Viewers: f.viewers, Script: f.mode.script(f.viewers), Program: f.program,
 	}, f.profile)
 	if err != nil {
-		return cost, err
+		return err
 	}
 	defer func() { err = errors.Join(err, sender.Stop()) }()
 	crowd, err := f.gather(ctx)
@@ -65,12 +76,9 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 		err = awaitStreaming(ctx, sender, f.viewers)
 	}
 	if err == nil {
-		cost, err = f.play(ctx, sender, crowd)
+		err = do(sender, crowd)
 	}
-	if err == nil && f.profile.Dir != "" {
-		_, err = sender.Settle()
-	}
-	return cost, err
+	return err
 }
 
 // play has the script played twice: the first time warms up.

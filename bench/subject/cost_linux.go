@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // filesWanted is enough for ten thousand sockets and what a server has open besides.
@@ -40,6 +42,15 @@ func processCosts(c *Cost) error {
 	m, err := MemoryOf("self")
 	c.RSS, c.Peak, c.Private = m.RSS, m.Peak, m.Private
 	return err
+}
+
+// threadCPU is what the calling thread has used so far; 0 where the machine does not say.
+func threadCPU() time.Duration {
+	var used unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Nano())
 }
 
 // MemoryOf reads what a process has, by its id; self is this one.

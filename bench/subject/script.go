@@ -1,7 +1,8 @@
 package subject
 
 // The source of both senders. It emits nothing until it is told to play; then it walks its timetable
-// for so long and rests again, so that costs and counters can be read while nothing is under way.
+// for so long and rests again, so that costs and counters can be read while nothing is under way. Other
+// orders than to play are span.go's.
 
 import (
 	"context"
@@ -38,7 +39,7 @@ type script struct {
 	Script
 	key, other, sound []byte
 	alarm             func(context.Context) (media.Alarm, error)
-	orders            chan time.Duration
+	orders            chan order
 	played            chan struct{}
 
 	pictures int // Run's: emitted so far
@@ -52,7 +53,7 @@ func newScript(s Script) *script {
 		sound[0] = opusTOC
 	}
 	return &script{
-		Script: s, sound: sound, alarm: media.NewAlarm, orders: make(chan time.Duration), played: make(chan struct{}),
+		Script: s, sound: sound, alarm: media.NewAlarm, orders: make(chan order), played: make(chan struct{}),
 		key: picture(parameterSets, 0x65, s.KeyBytes, s.Slices), other: picture(nil, 0x41, s.Bytes, s.Slices),
 	}
 }
@@ -83,17 +84,9 @@ func filler(size int) []byte {
 
 // play makes Run play and waits until it has.
 func (s *script) play(ctx context.Context, d time.Duration) error {
-	select {
-	case s.orders <- d:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case <-s.played:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.run(ctx, func(ctx context.Context, began time.Time, emit func(*messages.AccessUnit) error) error {
+		return s.walk(ctx, began, d, emit)
+	})
 }
 
 // Name implements media.Source.
@@ -120,8 +113,8 @@ func (s *script) Run(ctx context.Context, emit func(*messages.AccessUnit) error)
 	began := time.Now()
 	for {
 		select {
-		case d := <-s.orders:
-			if err := s.walk(ctx, began, d, emit); err != nil {
+		case do := <-s.orders:
+			if err := do(ctx, began, emit); err != nil {
 				return err
 			}
 		case <-ctx.Done():

@@ -94,6 +94,11 @@ func answer(s server, question string, record *profiles.Recorder) (any, error) {
 	if question == census && sends {
 		return sender.census()
 	}
+	if sends {
+		if answer, ok, err := sender.spans(question); ok {
+			return answer, err
+		}
+	}
 	if span, asked := strings.CutPrefix(question, play+" "); asked && sends {
 		err = sender.play(span)
 	} else if question == settle {
