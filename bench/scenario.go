@@ -49,6 +49,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{"setup", "offer to first picture, phase by phase", setupScenario, showSetup},
 		{"fanout", "what a packet costs the sender, next to pion's defaults", fanoutScenario, showFanout},
+		{"model", "viewers per core, predicted from the instructions of a frame's path", modelScenario, showModel},
 		{"latency", "capture to complete picture, also next to slow and lossy viewers", latencyScenario, showLatency},
 		{"camera", "pictures of GStreamer: encoded next to a plain pipeline, passed through next to the sample", cameraScenario, showCamera},
 		{"storage", "ten streams recorded, next to ffmpeg -c copy", storageScenario, showStorage},

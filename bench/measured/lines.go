@@ -13,6 +13,10 @@ var lines = []line{
 	{"fanout", "sender's CPU per second, 720p25 at 325 kbit/s with sound, none / one viewer / 10",
 		"{fanout mode=paced-reference variant=heliograph viewers=0 cpu_s_per_s ms} / {fanout mode=paced-reference variant=heliograph viewers=1 cpu_s_per_s ms} / {fanout mode=paced-reference variant=heliograph viewers=10 cpu_s_per_s ms} ms",
 		"{fanout mode=paced-reference variant=pion viewers=0 cpu_s_per_s ms} / {fanout mode=paced-reference variant=pion viewers=1 cpu_s_per_s ms} / {fanout mode=paced-reference variant=pion viewers=10 cpu_s_per_s ms} ms"},
+	{"model", "instructions in user space, for a viewer more: a picture of {model work=picture packets n} packets / of them AES-GCM; a packet of sound",
+		"{model work=picture instructions n} / {model work=picture aes_instructions n}; {model work=sound instructions n}", ""},
+	{"model", "what the model says of bursts to fifty viewers, by what they take (1: it is right); viewers of 1080p30 per core by the model",
+		"{model burst_predicted_by_measured n.2}; {model viewers_per_core n}", ""},
 	{"fanout --against", "a round of tuning (above), the build before / after it: allocations per packet in bursts to one viewer, of 1080p30 to ten; CPU per packet likewise",
 		"{tuning mode=burst variant=against viewers=1 allocs_per_packet n.1} / {tuning mode=burst variant=heliograph viewers=1 allocs_per_packet n.1}, " +
 			"{tuning mode=paced-1080p variant=against viewers=10 allocs_per_packet n.1} / {tuning mode=paced-1080p variant=heliograph viewers=10 allocs_per_packet n.1}; " +

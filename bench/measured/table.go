@@ -136,6 +136,8 @@ func written(value float64, unit string) (string, error) {
 		return strconv.FormatFloat(value, 'f', 0, 64), nil
 	case "n.1":
 		return strconv.FormatFloat(value, 'f', 1, 64), nil
+	case "n.2":
+		return strconv.FormatFloat(value, 'f', 2, 64), nil
 	}
 	return "", fmt.Errorf("no unit is called %s", unit)
 }
