@@ -45,6 +45,8 @@ var lines = []line{
 	{"churn", "{churn when=after joins n} joins and leaves: goroutines, files, peer connections, mailboxes, heap; before / after",
 		"{churn when=before goroutines n}, {churn when=before open_files n}, {churn when=before peer_connections n}, {churn when=before mailboxes n}, {churn when=before heap_bytes MB.1} MB / " +
 			"{churn when=after goroutines n}, {churn when=after open_files n}, {churn when=after peer_connections n}, {churn when=after mailboxes n}, {churn when=after heap_bytes MB.1} MB", ""},
+	{"soak", "{soak joins n} joins and leaves beside six viewers that stay, and nothing grows: frames dropped / packets lost of those six",
+		"{soak frames_dropped n} / {soak packets_lost n}", ""},
 	{"camera", "CPU per second: test picture 720p30 encoded (x264) and sent to ten viewers / the same GStreamer pipeline alone, to nobody",
 		"{camera mode=encode variant=heliograph cpu_s_per_s ms} / {camera mode=encode variant=gst-launch cpu_s_per_s ms} ms", ""},
 	{"camera", "the device's share with ten viewers of 720p30: RTSP passed through / the sample",
