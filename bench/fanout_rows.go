@@ -14,7 +14,8 @@ import (
 
 // The goals of the device.
 const (
-	allocsPerPacketMax     = 0.3
+	allocsPerPacketMax     = 0.3 // from ten viewers to
+	allocsViewersJudged    = 50
 	referenceCPUOneMax     = 10 * time.Millisecond // in a second, at one viewer
 	referenceCPUTenMax     = 18 * time.Millisecond
 	referenceMemoryTenMax  = 26_000_000
@@ -208,7 +209,7 @@ func (f *fanoutFound) judge(miss func(format string, args ...any)) {
 		}
 	}
 	switch {
-	case f.mode == modeBurst && f.viewers >= 10:
+	case f.mode == modeBurst && f.viewers >= 10 && f.viewers <= allocsViewersJudged:
 		if allocs := f.allocsPerPacket(0).median; !(allocs <= allocsPerPacketMax) {
 			miss("%s, %d viewers: %.2f allocations per packet, the goal is %.1f at most", f.mode, f.viewers, allocs, allocsPerPacketMax)
 		}

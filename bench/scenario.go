@@ -40,7 +40,7 @@ type scenario struct {
 }
 
 // errLacks is why a machine cannot run a scenario at all: together with the others it is skipped then.
-var errLacks = errors.New("a program is missing")
+var errLacks = errors.New("this machine lacks something")
 
 // allScenarios runs every scenario.
 const allScenarios = "all"
