@@ -1,8 +1,9 @@
 package rtc
 
 // What the master of a storage session sends, on its way to the session's viewers and to whoever taps
-// it; voice.go has the way back. Packets pass on the goroutine that received them; pion's track copies each to every viewer it is
-// bound to. Owner: whoever made the feed; its mutex guards everything else. In order of execution:
+// it; voice.go has the way back. Packets pass on the goroutine that received them; pion's track copies
+// each to every viewer it is bound to. Owner: whoever made the feed; its mutex guards everything else. In
+// order of execution:
 //
 //	From      a master becomes the source at once: there is no other, or it is gone
 //	Succeed   a master is to become the source without a gap (handover.go)
@@ -57,11 +58,24 @@ type lane struct {
 	counts   TrackCount
 }
 
-// shift makes the stream's numbers of a master's.
+// shift makes a stream's numbers of those of a packet's sender.
 type shift struct {
 	set      bool
 	sequence uint16
 	time     uint32
+}
+
+// following is the shift by which a packet follows on another, at a time.
+func following(sequence uint16, time uint32, p *rtp.Packet) shift {
+	return shift{true, sequence + 1 - p.SequenceNumber, time - p.Timestamp}
+}
+
+// number gives a packet the stream's numbers. The header's extensions and sources stay behind: they were
+// negotiated with the packet's sender, and are its own.
+func (s shift) number(p *rtp.Packet) {
+	p.SequenceNumber += s.sequence
+	p.Timestamp += s.time
+	p.Extension, p.Extensions, p.CSRC = false, nil, nil
 }
 
 // NewFeed makes a feed without a source. tap may be nil.
@@ -145,7 +159,7 @@ func (f *Feed) begins(l *lane, p *rtp.Packet, captured, now time.Time) bool {
 	default:
 		ticks = uint32(rtpTime(apart, int64(l.clock)))
 	}
-	l.numbers = shift{true, l.sequence + 1 - p.SequenceNumber, l.time + ticks - p.Timestamp}
+	l.numbers = following(l.sequence, l.time+ticks, p)
 	return true
 }
 
@@ -158,14 +172,11 @@ func (f *Feed) fromFormer(p *rtp.Packet) {
 	f.emit(messages.Video, p, f.lanes[messages.Video].before, captured)
 }
 
-// emit writes a packet under the stream's numbers. The header's extensions stay behind: theirs were
-// negotiated with the master. A viewer that cannot be written to is found out by its own ICE agent.
+// emit writes a packet under the stream's numbers. A viewer that cannot be written to is found out by its own ICE agent.
 func (f *Feed) emit(track messages.Track, p *rtp.Packet, by shift, captured time.Time) {
 	l := f.lanes[track]
 	l.counts.add(track, p)
-	p.SequenceNumber += by.sequence
-	p.Timestamp += by.time
-	p.Extension, p.Extensions, p.CSRC = false, nil, nil
+	by.number(p)
 	if f.tap != nil {
 		f.tap(track, p, captured)
 	}

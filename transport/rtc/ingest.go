@@ -259,22 +259,26 @@ func (s *Participant) onTrack(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver)
 	if track == messages.Video {
 		_ = s.RequestKeyFrame() // fails only when the peer closes
 	}
+	receive(remote, func(p *rtp.Packet) { s.take(track, p) })
+}
+
+// receive reads a track to its end. Each packet may be kept.
+func receive(remote *webrtc.TrackRemote, take func(*rtp.Packet)) {
 	buf := make([]byte, reportBytesMax)
 	for {
 		n, _, err := remote.Read(buf)
 		if err != nil {
 			return
 		}
-		s.take(track, buf[:n])
+		p := &rtp.Packet{}
+		if p.Unmarshal(bytes.Clone(buf[:n])) == nil { // the SRTP session has read the header before: it cannot be malformed
+			take(p)
+		}
 	}
 }
 
 // take counts one packet and gives it to the feed, which may keep it.
-func (s *Participant) take(track messages.Track, packet []byte) {
-	p := &rtp.Packet{}
-	if p.Unmarshal(bytes.Clone(packet)) != nil {
-		return // the SRTP session has read the header before: it cannot be malformed
-	}
+func (s *Participant) take(track messages.Track, p *rtp.Packet) {
 	c := &s.counts[track]
 	c.packets.Add(1)
 	c.bytes.Add(uint64(len(p.Payload)))
@@ -289,16 +293,9 @@ func (s *Participant) take(track messages.Track, packet []byte) {
 // hear takes in a viewer's sound, the only thing that it may send. Packets without a payload are a
 // browser's probes.
 func (s *Participant) hear(remote *webrtc.TrackRemote) {
-	buf := make([]byte, reportBytesMax)
-	for {
-		n, _, err := remote.Read(buf)
-		if err != nil {
-			return
-		}
-		p := &rtp.Packet{}
-		opus := strings.EqualFold(remote.Codec().MimeType, webrtc.MimeTypeOpus)
-		if opus && p.Unmarshal(bytes.Clone(buf[:n])) == nil && len(p.Payload) > 0 {
+	receive(remote, func(p *rtp.Packet) {
+		if strings.EqualFold(remote.Codec().MimeType, webrtc.MimeTypeOpus) && len(p.Payload) > 0 {
 			s.feed.speak(s, p, time.Now())
 		}
-	}
+	})
 }

@@ -88,15 +88,13 @@ func (l *floor) grant(from *Participant, p *rtp.Packet, now time.Time) bool {
 		ticks = uint32(rtpTime(min(quiet, time.Hour), audioClockHz))
 	}
 	l.speaker, l.pace = from, rate.NewLimiter(voicePacketsPerS, voicePacketsPerS)
-	l.numbers = shift{true, l.sequence + 1 - p.SequenceNumber, l.time + ticks - p.Timestamp}
+	l.numbers = following(l.sequence, l.time+ticks, p)
 	return true
 }
 
-// number gives a packet the stream's numbers. The header's extensions and sources are the viewer's own.
+// number gives a packet the stream's numbers.
 func (l *floor) number(p *rtp.Packet) *rtp.Packet {
-	p.SequenceNumber += l.numbers.sequence
-	p.Timestamp += l.numbers.time
-	p.Extension, p.Extensions, p.CSRC = false, nil, nil
+	l.numbers.number(p)
 	if int16(p.SequenceNumber-l.sequence) > 0 {
 		l.sequence, l.time = p.SequenceNumber, p.Timestamp
 	}
