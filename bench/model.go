@@ -39,7 +39,7 @@ func planModel(quick bool) modelPlan {
 	modes := planFanout(false).modes
 	p.bursts, p.stream = modes[0], modes[1]
 	if quick {
-		p.counted, p.rounds, p.viewers = 2, 1, []int{1, 10}
+		p.counted, p.rounds, p.viewers = 1, 1, []int{1, 10}
 		p.bursts.warm, p.bursts.span = 300*time.Millisecond, time.Second
 		p.stream.warm, p.stream.span = 500*time.Millisecond, 2*time.Second
 	}
@@ -57,7 +57,7 @@ func modelScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_ 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	m := modelRun{plan: plan, progress: progress, fanoutRun: fanoutRun{kind: subject.Device, service: s, mode: plan.stream}}
+	m := modelRun{plan: plan, progress: progress, service: s}
 	found, err := m.measure(ctx)
 	switch {
 	case errors.Is(err, steps.ErrMissing):
@@ -71,10 +71,16 @@ func modelScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_ 
 
 // modelRun measures what the model is made of.
 type modelRun struct {
-	fanoutRun
 	plan     modelPlan
 	progress io.Writer
-	senders  int
+	service  *service.Service
+	senders  int // so far
+}
+
+// run is one with a sender of its own.
+func (m *modelRun) run(mode fanoutMode, viewers int) fanoutRun {
+	m.senders++
+	return fanoutRun{mode: mode, viewers: viewers, kind: subject.Device, service: m.service, channel: fmt.Sprintf("model-%d", m.senders)}
 }
 
 // modelFound is what was measured.
@@ -133,10 +139,11 @@ func (c unitCost) less(few unitCost, viewers float64) unitCost {
 // count has a sender of its own count each kind of work. Its viewers give no transport-wide feedback:
 // counted, the sender stands still for seconds, and would hold their paths for full.
 func (m *modelRun) count(ctx context.Context, viewers int, found *modelFound) (costs map[string]unitCost, err error) {
-	run := *m
-	run.viewers, run.mode.feedback = viewers, false
+	mode := m.plan.stream
+	mode.feedback = false
+	run := m.run(mode, viewers)
 	costs = map[string]unitCost{}
-	err = run.withSender(ctx, func(sender *subject.Subject, c crowd) error {
+	err = run.with(ctx, func(sender *subject.Subject, c crowd) error {
 		if _, err := run.playOnce(ctx, sender, c, run.mode.warm); err != nil { // from a key frame on
 			return err
 		}
@@ -146,7 +153,7 @@ func (m *modelRun) count(ctx context.Context, viewers int, found *modelFound) (c
 		}
 		for _, work := range modelWorks {
 			var cost unitCost
-			if cost.packets, err = run.packets(ctx, sender, c, work); err == nil {
+			if cost.packets, err = unitPackets(ctx, run, sender, c, work); err == nil {
 				cost.Counts, err = m.counted(ctx, sender, thread, subject.Span{Work: work})
 			}
 			if err != nil {
@@ -158,7 +165,6 @@ func (m *modelRun) count(ctx context.Context, viewers int, found *modelFound) (c
 		}
 		return m.calibrate(ctx, sender, thread, found)
 	})
-	m.senders = run.senders
 	return costs, err
 }
 
@@ -177,19 +183,19 @@ func (m *modelRun) counted(ctx context.Context, sender *subject.Subject, thread 
 	return least, nil
 }
 
-// packets is how many a unit makes, for all viewers.
-func (m *modelRun) packets(ctx context.Context, sender *subject.Subject, crowd crowd, work string) (float64, error) {
-	before, err := m.playOnce(ctx, sender, crowd, 0) // waits until all has come
+// unitPackets is how many packets a unit makes, for all viewers.
+func unitPackets(ctx context.Context, run fanoutRun, sender *subject.Subject, crowd crowd, work string) (float64, error) {
+	before, err := run.playOnce(ctx, sender, crowd, 0) // waits until all has come
 	if err == nil {
 		_, err = sender.Emit(subject.Span{Work: work, Times: 1})
 	}
 	if err != nil {
 		return 0, err
 	}
-	after, err := m.playOnce(ctx, sender, crowd, 0)
+	after, err := run.playOnce(ctx, sender, crowd, 0)
 	packets := float64(after.sent - before.sent)
-	if err == nil && packets < float64(m.viewers) {
-		err = fmt.Errorf("%.0f packets of a %s reached %d viewers: something held them back", packets, work, m.viewers)
+	if err == nil && packets < float64(run.viewers) {
+		err = fmt.Errorf("%.0f packets of a %s reached %d viewers: something held them back", packets, work, run.viewers)
 	}
 	return packets, err
 }
@@ -204,7 +210,7 @@ func (m *modelRun) calibrate(ctx context.Context, sender *subject.Subject, threa
 		if err != nil {
 			return err
 		}
-		c.span.Times, c.span.AtOnce = calibrations, calibrations
+		c.span.Times = calibrations
 		spent, err := sender.Emit(c.span)
 		if err != nil {
 			return err
@@ -235,33 +241,16 @@ func countOnce(ctx context.Context, sender *subject.Subject, thread steps.Thread
 	return c, errors.New("the counted thread waited for others again and again")
 }
 
-// withSender starts a sender and lets the viewers in.
-func (m *modelRun) withSender(ctx context.Context, do func(*subject.Subject, crowd) error) error {
-	m.senders++
-	m.channel = fmt.Sprintf("model-%d", m.senders)
-	return m.fanoutRun.with(ctx, do)
-}
-
 // compare measures bursts and the paced stream, to few and to many viewers.
 func (m *modelRun) compare(ctx context.Context, round int, found *modelFound) error {
-	play := func(mode fanoutMode, viewers int) (cost fanoutCost, err error) {
-		run := *m
-		run.mode, run.viewers = mode, viewers
-		err = run.withSender(ctx, func(sender *subject.Subject, c crowd) error {
-			cost, err = run.play(ctx, sender, c)
-			return err
-		})
-		m.senders = run.senders
-		fmt.Fprintf(m.progress, "model, round %d, %s to %d viewers: %v\n", round+1, mode.name, viewers, cost)
-		return cost, err
-	}
 	var costs []fanoutCost
 	for _, mode := range []fanoutMode{m.plan.bursts, m.plan.stream} {
 		for _, viewers := range m.plan.viewers {
-			cost, err := play(mode, viewers)
+			cost, err := m.run(mode, viewers).measure(ctx)
 			if err != nil {
 				return err
 			}
+			fmt.Fprintf(m.progress, "model, round %d, %s to %d viewers: %v\n", round+1, mode.name, viewers, cost)
 			costs = append(costs, cost)
 		}
 	}

@@ -24,7 +24,6 @@ import (
 // The kinds of work.
 const (
 	SpanPicture = "picture" // a picture of the script
-	SpanKey     = "key"     // a key frame
 	SpanSound   = "sound"   // a packet of sound
 	SpanSeal    = "seal"    // AES-128-GCM alone, of Bytes
 	SpanPlain   = "plain"   // Go code that has nothing to do with the path: a document encoded and decoded
@@ -34,16 +33,14 @@ const (
 type Span struct {
 	Work    string
 	Times   int
-	Bytes   int           `json:",omitempty"`
-	Rest    time.Duration `json:",omitempty"` // between AtOnce of them and the next
-	AtOnce  int           `json:",omitempty"`
-	Counted bool          `json:",omitempty"` // with a mark after each, two before the first, and no collection of garbage
+	Bytes   int  `json:",omitempty"`
+	Counted bool `json:",omitempty"` // with a mark after each, two before the first, and no collection of garbage
 }
 
 // Marks is how many a counted span sets.
 func (s Span) Marks() int { return s.Times + 2 }
 
-// Spent is what a span took, rests left out.
+// Spent is what a span took.
 type Spent struct {
 	CPU time.Duration // of the thread
 }
@@ -118,7 +115,7 @@ func (s *sender) do(ctx context.Context, work Span) (spent Spent, err error) {
 // once returns what does the work one time.
 func (s *script) once(work Span, began time.Time, emit func(*messages.AccessUnit) error) (func() error, error) {
 	switch work.Work {
-	case SpanPicture, SpanKey, SpanSound:
+	case SpanPicture, SpanSound:
 		return func() error { return emit(s.unit(work.Work, time.Now(), began)) }, nil
 	case SpanSeal:
 		return sealing(work.Bytes)
@@ -132,11 +129,7 @@ func (s *script) unit(kind string, now, began time.Time) *messages.AccessUnit {
 	if kind == SpanSound {
 		return &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: s.sound, PTS: now.Sub(began), Duration: opusEvery, Captured: now}
 	}
-	u := &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: s.other, PTS: now.Sub(began), Duration: s.Every, Captured: now}
-	if kind == SpanKey {
-		u.Data, u.KeyFrame = s.key, true
-	}
-	return u
+	return &messages.AccessUnit{Track: messages.Video, Codec: messages.H264, Data: s.other, PTS: now.Sub(began), Duration: s.Every, Captured: now}
 }
 
 func sealing(size int) (func() error, error) {
@@ -157,7 +150,7 @@ func sealing(size int) (func() error, error) {
 
 // encoding is ordinary Go code: branches, small objects, reflection.
 func encoding() error {
-	text, err := json.Marshal(Span{Work: SpanPlain, Times: 1, Bytes: 2, Rest: 3, Counted: true})
+	text, err := json.Marshal(Span{Work: SpanPlain, Times: 1, Bytes: 2, Counted: true})
 	if err != nil {
 		return err
 	}
@@ -165,7 +158,7 @@ func encoding() error {
 	return json.Unmarshal(text, &s)
 }
 
-// do does it so many times and adds up the thread's CPU time.
+// do does it so many times and takes the thread's CPU time, unless it is counted.
 func (s Span) do(once func() error) (cpu time.Duration, err error) {
 	if s.Counted {
 		// What is done once in a while is done before, and nobody's mailbox is busy with it any more.
@@ -182,17 +175,11 @@ func (s Span) do(once func() error) (cpu time.Duration, err error) {
 		}
 		return 0, err
 	}
-	for i := 0; i < s.Times && err == nil; {
-		if s.Rest > 0 {
-			time.Sleep(s.Rest)
-		}
-		from := threadCPU()
-		for until := i + max(s.AtOnce, 1); i < min(until, s.Times) && err == nil; i++ {
-			err = once()
-		}
-		cpu += threadCPU() - from
+	from := threadCPU()
+	for i := 0; i < s.Times && err == nil; i++ {
+		err = once()
 	}
-	return cpu, err
+	return threadCPU() - from, err
 }
 
 // Hold asks a sender for the thread of its source, which it keeps from now on.
