@@ -15,7 +15,7 @@ import (
 
 // BenchConfig is what every scenario of heliograph-bench heeds. Its tags are read by the main.
 type BenchConfig struct {
-	Quick   bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within 35 s" group:"Benchmark"`
+	Quick   bool   `flag:"quick" env:"HELIOGRAPH_QUICK" default:"false" help:"smaller, each scenario within a minute" group:"Benchmark"`
 	JSON    string `flag:"json" env:"HELIOGRAPH_JSON" default:"" help:"file for the report; - is the standard output, and the tables go to the standard error" group:"Report"`
 	HTML    string `flag:"html" env:"HELIOGRAPH_HTML" default:"" help:"file for the report as one HTML page with drawings"`
 	Profile string `flag:"profile" env:"HELIOGRAPH_PROFILE" default:"" help:"directory for profiles of what is measured (CPU, heap, mutex, block, goroutine); they slow it down a little"`
