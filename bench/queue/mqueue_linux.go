@@ -56,8 +56,18 @@ func openMqueue(wait bool) func(int, *tray, []sender) (func() error, error) {
 	}
 }
 
+// mqPath is a queue's name as the kernel takes it, which knows of no slash. There is one before it as in a C
+// program, whose libc passes on what follows the slash: qemu-user looks for it there.
+func mqPath(name string) (*byte, error) {
+	path, err := unix.ByteSliceFromString("/" + name)
+	if err != nil {
+		return nil, err
+	}
+	return &path[1], nil
+}
+
 func mqOpen(name string, flags, depth int) (mqueue, error) {
-	path, err := unix.BytePtrFromString(name)
+	path, err := mqPath(name)
 	if err != nil {
 		return mqueue{}, err
 	}
@@ -73,7 +83,7 @@ func mqOpen(name string, flags, depth int) (mqueue, error) {
 }
 
 func mqUnlink(name string) error {
-	path, err := unix.BytePtrFromString(name)
+	path, err := mqPath(name)
 	if err != nil {
 		return err
 	}
