@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -136,6 +137,25 @@ func (f *modelFound) rows() (rows []report.Row) {
 		}
 		rows = append(rows, row)
 	}
+	for _, work := range slices.Sorted(maps.Keys(f.units)) {
+		rows = append(rows, functionRows(work, f.units[work].Functions)...)
+	}
+	return rows
+}
+
+// functionsShown have nearly all of a unit's instructions together.
+const functionsShown = 60
+
+// functionRows are the functions that a unit spends the most instructions in, by themselves.
+func functionRows(work string, functions map[string]float64) (rows []report.Row) {
+	names := slices.SortedFunc(maps.Keys(functions), func(a, b string) int {
+		return cmp.Or(cmp.Compare(functions[b], functions[a]), cmp.Compare(a, b))
+	})
+	for _, name := range names[:min(functionsShown, len(names))] {
+		rows = append(rows, report.Row{
+			{Name: "of", Value: work}, {Name: "function", Value: name}, {Name: "function_instructions", Value: math.Round(functions[name])},
+		})
+	}
 	return rows
 }
 
@@ -146,6 +166,9 @@ func showModel(w io.Writer, r *report.Report) error {
 		}
 		fmt.Fprintf(w, "\n%v for one viewer more: %.1f packets, %.0f instructions, %.1f system calls, %.0f bytes copied\n", row.Get("work"),
 			row.Get("packets"), row.Get("instructions"), row.Get("system_calls"), row.Get("copied_bytes"))
+		if err := showFunctions(w, r, row.Get("work")); err != nil {
+			return err
+		}
 	}
 	s := r.Summary
 	fmt.Fprintf(w, "\na unit takes %.0f instructions, and %.0f a packet, at %.2f ns (ordinary code: %.2f); AES-GCM %.0f a packet at %.2f ns\n",
@@ -169,4 +192,17 @@ func showModel(w io.Writer, r *report.Report) error {
 	}
 	fmt.Fprintln(w, "\nassumed besides: as many instructions as here; kernel, memory and what the path leaves out are as much slower as ordinary code")
 	return nil
+}
+
+// linesShown of functions are on a terminal; the report has more.
+const linesShown = 12
+
+func showFunctions(w io.Writer, r *report.Report, work any) error {
+	var rows []report.Row
+	for _, row := range r.Rows {
+		if row.Get("of") == work && len(rows) < linesShown {
+			rows = append(rows, row)
+		}
+	}
+	return report.Table(w, rows, "function", "function_instructions")
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +85,17 @@ func TestModelSaysHowGoodItIs(t *testing.T) {
 		if f.judge(r, false); r.Pass {
 			t.Error("an instruction that takes less than no time passes")
 		}
+	}
+}
+
+func TestFunctionsByTheirInstructions(t *testing.T) {
+	rows := functionRows("sound", map[string]float64{"least": 1, "most": 3, "b": 2, "a": 2})
+	var names []any
+	for _, row := range rows {
+		names = append(names, row.Get("function"))
+	}
+	if want := []any{"most", "a", "b", "least"}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
 	}
 }
 

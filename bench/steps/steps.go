@@ -13,6 +13,7 @@ package steps
 
 import (
 	"errors"
+	"maps"
 	"strings"
 
 	"github.com/heliograph-rtc/heliograph/bench/profiles"
@@ -33,6 +34,7 @@ const (
 type Counts struct {
 	Instructions float64
 	Layers       map[string]float64 // their sum is Instructions
+	Functions    map[string]float64 // likewise; Clock: the kernel's
 	Calls        float64            // system calls
 	Copied       float64            // bytes that memmove was told to move
 }
@@ -40,14 +42,21 @@ type Counts struct {
 // Plus adds counts, times a factor.
 func (c Counts) Plus(d Counts, times float64) Counts {
 	sum := Counts{
-		Instructions: c.Instructions + times*d.Instructions, Layers: map[string]float64{},
+		Instructions: c.Instructions + times*d.Instructions,
+		Layers:       plus(c.Layers, d.Layers, times), Functions: plus(c.Functions, d.Functions, times),
 		Calls: c.Calls + times*d.Calls, Copied: c.Copied + times*d.Copied,
 	}
-	for layer, n := range c.Layers {
-		sum.Layers[layer] = n
+	return sum
+}
+
+// plus adds b, times a factor, to a.
+func plus(a, b map[string]float64, times float64) map[string]float64 {
+	sum := maps.Clone(a)
+	if sum == nil {
+		sum = map[string]float64{}
 	}
-	for layer, n := range d.Layers {
-		sum.Layers[layer] += times * n
+	for name, n := range b {
+		sum[name] += times * n
 	}
 	return sum
 }
@@ -74,10 +83,11 @@ type tally struct {
 
 // place is what is known of a program counter.
 type place struct {
-	layer   string // empty: whoever called it
-	call    bool   // the instruction is a system call
-	repeats bool   // it stops once for each repetition, and counts once
-	copies  bool   // memmove begins here
+	function string
+	layer    string // empty: whoever called it
+	call     bool   // the instruction is a system call
+	repeats  bool   // it stops once for each repetition, and counts once
+	copies   bool   // memmove begins here
 }
 
 // layerOf gives a function to a layer; what has none works for whoever called it.
@@ -97,6 +107,7 @@ func layerOf(function string) string {
 func (t *tally) spare(more float64) {
 	t.Instructions -= more
 	t.Layers[Clock] -= more
+	t.Functions[Clock] -= more
 }
 
 // step counts an instruction. Copies and the clock are layers of their own, and come back to the caller's.
@@ -111,6 +122,7 @@ func (t *tally) step(p place) {
 	}
 	t.Instructions++
 	t.Layers[layer]++
+	t.Functions[p.function]++
 	if p.call {
 		t.Calls++
 	}

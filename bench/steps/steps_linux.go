@@ -3,6 +3,7 @@
 package steps
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -214,7 +215,7 @@ func (f *follower) detach(tid int) error {
 
 // span counts up to the next mark.
 func (f *follower) span(ctx context.Context) (Counts, error) {
-	t := tally{Counts: Counts{Layers: map[string]float64{}}, layer: Other}
+	t := tally{Counts: Counts{Layers: map[string]float64{}, Functions: map[string]float64{}}, layer: Other}
 	f.clocks = map[uint64]uint64{}
 	var before uint64
 	var reads [2]uint64 // the clock that is being read, and where to; none: 0
@@ -312,7 +313,7 @@ func (f *follower) place(at uint64) (p place) {
 		name = fn.Name()
 		p.copies = name == "runtime.memmove" && uint64(fn.Entry())-textOf() == at-f.Text
 	}
-	p.layer = layerOf(name)
+	p.function, p.layer = cmp.Or(name, Clock), layerOf(name)
 	code := make([]byte, 4)
 	if _, err := unix.PtracePeekText(f.TID, uintptr(at), code); err == nil {
 		p.call, p.repeats = kindOf(code)

@@ -106,12 +106,14 @@ func followChild(t *testing.T) (spans []Counts, err error) {
 func TestFollowCountsExactly(t *testing.T) {
 	spans := followWork(t)
 	for i, s := range spans {
-		var sum float64
-		for _, n := range s.Layers {
-			sum += n
-		}
-		if sum != s.Instructions {
-			t.Errorf("span %d: layers sum up to %v of %v: %v", i, sum, s.Instructions, s.Layers)
+		for what, parts := range map[string]map[string]float64{"layers": s.Layers, "functions": s.Functions} {
+			var sum float64
+			for _, n := range parts {
+				sum += n
+			}
+			if sum != s.Instructions {
+				t.Errorf("span %d: %s sum up to %v of %v: %v", i, what, sum, s.Instructions, parts)
+			}
 		}
 	}
 	rounds := spans[3].Instructions - spans[2].Instructions

@@ -5,11 +5,11 @@ import (
 )
 
 func TestLayersOfSteps(t *testing.T) {
-	c := tally{Counts: Counts{Layers: map[string]float64{}}, layer: Other}
+	c := tally{Counts: Counts{Layers: map[string]float64{}, Functions: map[string]float64{}}, layer: Other}
 	for _, p := range []place{
 		{layer: layerOf("runtime.mapaccess1")},
 		{layer: layerOf("github.com/pion/srtp/v3.(*Context).EncryptRTP")},
-		{layer: layerOf("runtime.memmove"), copies: true},
+		{layer: layerOf("runtime.memmove"), function: "runtime.memmove", copies: true},
 		{layer: layerOf("sync.(*Mutex).Lock")},
 		{layer: layerOf("golang.org/x/sys/unix.RawSyscall6"), call: true},
 		{layer: layerOf("")},
@@ -23,7 +23,7 @@ func TestLayersOfSteps(t *testing.T) {
 			t.Errorf("%s: %v, want %v", layer, c.Layers[layer], n)
 		}
 	}
-	if c.Instructions != 7 || c.Calls != 1 {
+	if c.Instructions != 7 || c.Calls != 1 || c.Functions["runtime.memmove"] != 1 {
 		t.Errorf("%+v", c.Counts)
 	}
 }
