@@ -35,14 +35,16 @@ type outgoing struct {
 }
 
 // Limits of the outbox. The pace stays a little below AWS's 5 answers and 20 candidates a second, so
-// that jitter on the way does not add up to a refusal.
+// that jitter on the way does not add up to a refusal. All five answers of a second go at once: each of
+// a crowd's viewers after the first five waits for a fifth of a second anyway, and an answer that is
+// refused after all goes again.
 const (
 	outboxCandidatesMax = 512
 	outboxAnswersMax    = 64
 	outboxRecentMax     = 128
 	outboxTriesMax      = 5
 	answersPerSecond    = 4.5
-	answersBurst        = 4
+	answersBurst        = 5
 	candidatesPerSecond = 18
 	candidatesBurst     = 16
 )
