@@ -12,9 +12,9 @@ import (
 // paced, and its times are squeezed before the live edge, so that the player does not keep the
 // group's age as delay.
 //
-// frames -> take -> backlog -> next -> the peer -> wrote. The viewer owns it.
+// frames -> take -> backlog -> next -> the peer -> wrote. The viewer owns it, and tells it the time, which it
+// reads once per message: readings of the clock were a tenth of what a packet of sound takes.
 type stream struct {
-	now      func() time.Time
 	backlog  []due
 	underway int  // payloads of the first of the backlog that are being written; 0: none
 	waiting  bool // a paceDue is on its way
@@ -78,15 +78,14 @@ const (
 )
 
 func newStream() *stream {
-	s := &stream{now: time.Now, needKey: true}
-	s.rested()
+	s := &stream{needKey: true}
+	s.rested(time.Time{})
 	return s
 }
 
 // rested begins a turn. A timer that came late does not slow the pace: the turn is as long as the rest
 // was, within bounds.
-func (s *stream) rested() {
-	now := s.now()
+func (s *stream) rested(now time.Time) {
 	s.turn, s.turnSize = s.burst(), 0
 	if took := now.Sub(s.turnAt); s.turnAt.Before(now) && took < lateTurnMax {
 		s.turn = max(s.turn, int(float64(s.turn)*took.Seconds()/paceEvery.Seconds()))
@@ -117,12 +116,12 @@ func (s *stream) limit(bps int, loss float64, now time.Time) (collapsed bool) {
 }
 
 // begin starts, or starts again, with the current group of pictures.
-func (s *stream) begin(group []*messages.Frame) {
+func (s *stream) begin(group []*messages.Frame, now time.Time) {
 	s.drop()
 	s.began = true
 	for i, frame := range group {
 		edge := group[len(group)-1].Unit.PTS
-		s.takeVideo(frame, edge-time.Duration(len(group)-1-i)*catchUpStep, false)
+		s.takeVideo(frame, edge-time.Duration(len(group)-1-i)*catchUpStep, false, now)
 	}
 }
 
@@ -142,21 +141,21 @@ func (s *stream) started() int {
 }
 
 // take accepts a live frame.
-func (s *stream) take(frame *messages.Frame) {
-	if first := s.started(); len(s.backlog) > first && s.backlog[first].late(s.now()) {
+func (s *stream) take(frame *messages.Frame, now time.Time) {
+	if first := s.started(); len(s.backlog) > first && s.backlog[first].late(now) {
 		s.drop()
 	}
 	switch {
 	case !s.began:
 		s.dropped++
 	case frame.Unit.Track == messages.Video:
-		s.takeVideo(frame, frame.Unit.PTS, true)
+		s.takeVideo(frame, frame.Unit.PTS, true, now)
 	default:
-		s.queue(due{frame: frame, pts: frame.Unit.PTS, live: true})
+		s.queue(due{frame: frame, pts: frame.Unit.PTS, live: true, taken: now})
 	}
 }
 
-func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool) {
+func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool, now time.Time) {
 	if frame.Seq != s.nextVideo {
 		s.needKey = true
 	}
@@ -165,14 +164,14 @@ func (s *stream) takeVideo(frame *messages.Frame, pts time.Duration, live bool) 
 		return
 	}
 	s.nextVideo = frame.Seq + 1
-	if live && s.sheds(frame) {
+	if live && s.sheds(frame, now) {
 		return
 	}
 	if live && frame.Unit.KeyFrame {
 		s.overtake()
 	}
 	s.needKey = false
-	s.queue(due{frame: frame, pts: pts, live: live})
+	s.queue(due{frame: frame, pts: pts, live: live, taken: now})
 }
 
 // overtake drops what is left of a catch-up: a key frame has come that makes it needless.
@@ -189,8 +188,8 @@ func (s *stream) overtake() {
 }
 
 // sheds drops a frame that the viewer's path has no room for.
-func (s *stream) sheds(frame *messages.Frame) bool {
-	verdict := s.shedding.judge(frame, s.now())
+func (s *stream) sheds(frame *messages.Frame, now time.Time) bool {
+	verdict := s.shedding.judge(frame, now)
 	if verdict == send {
 		return false
 	}
@@ -206,16 +205,15 @@ func (s *stream) queue(d due) {
 		s.needKey = true
 		return
 	}
-	d.taken = s.now()
 	s.backlog = append(s.backlog, d)
 	if len(s.backlog) == 1 && !s.resting {
-		s.rested()
+		s.rested(d.taken)
 	}
 }
 
 // next returns what is to be written now. There is nothing while a part is being written, and while
 // the pace asks for a rest: rest then tells how long.
-func (s *stream) next() (p part, rest time.Duration, ok bool) {
+func (s *stream) next(now time.Time) (p part, rest time.Duration, ok bool) {
 	switch {
 	case s.held || s.underway > 0 || len(s.backlog) == 0:
 		return part{}, 0, false
@@ -224,7 +222,7 @@ func (s *stream) next() (p part, rest time.Duration, ok bool) {
 		return part{}, s.shedding.pause(s.turnSize), false
 	}
 	if s.resting { // it is over
-		s.rested()
+		s.rested(now)
 	}
 	d := &s.backlog[0]
 	track := d.frame.Unit.Track
@@ -236,7 +234,7 @@ func (s *stream) next() (p part, rest time.Duration, ok bool) {
 }
 
 // wrote takes note of what went out of the part that next gave.
-func (s *stream) wrote(packets, bytes int) {
+func (s *stream) wrote(packets, bytes int, now time.Time) {
 	d := &s.backlog[0]
 	track := d.frame.Unit.Track
 	d.sent += s.underway
@@ -245,7 +243,7 @@ func (s *stream) wrote(packets, bytes int) {
 	s.underway = 0
 	s.packets += uint64(packets)
 	s.bytes += uint64(bytes)
-	s.shedding.sent(bytes, s.now())
+	s.shedding.sent(bytes, now)
 	if d.sent < len(d.frame.Payloads) {
 		return
 	}
@@ -254,5 +252,9 @@ func (s *stream) wrote(packets, bytes int) {
 		s.frames[track]++
 	}
 	*d = due{}
-	s.backlog = s.backlog[1:]
+	if len(s.backlog) == 1 { // as a rule; the room is used again
+		s.backlog = s.backlog[:0]
+	} else {
+		s.backlog = s.backlog[1:]
+	}
 }

@@ -18,10 +18,14 @@ type recorded struct {
 }
 
 func newRecorded(t *testing.T) *recorded {
-	r := &recorded{stream: newStream(), t: t, clock: time.Unix(1_700_000_000, 0)}
-	r.now = func() time.Time { return r.clock }
-	return r
+	return &recorded{stream: newStream(), t: t, clock: time.Unix(1_700_000_000, 0)}
 }
+
+// A recorded stream is told the time by its clock.
+func (r *recorded) take(frame *messages.Frame)        { r.stream.take(frame, r.clock) }
+func (r *recorded) begin(group []*messages.Frame)     { r.stream.begin(group, r.clock) }
+func (r *recorded) next() (part, time.Duration, bool) { return r.stream.next(r.clock) }
+func (r *recorded) wrote(packets, bytes int)          { r.stream.wrote(packets, bytes, r.clock) }
 
 // write writes what is due until the pace asks for a rest, which it returns, or nothing is left.
 func (r *recorded) write() (rest time.Duration) {

@@ -270,7 +270,7 @@ func (v *viewer) onCatchUp(ctx actor.Context, msg *messages.CatchUp) {
 		v.beginStored(ctx)
 		return
 	}
-	v.stream.begin(msg.Frames)
+	v.stream.begin(msg.Frames, time.Now())
 	v.onPaceDue(ctx)
 }
 
@@ -282,8 +282,8 @@ func (v *viewer) onFrame(ctx actor.Context, msg *messages.Frame) {
 	if now.Sub(v.estimated) >= estimateEvery {
 		v.estimate(ctx, now)
 	}
-	v.stream.take(msg)
-	v.sendDue(ctx)
+	v.stream.take(msg, now)
+	v.sendDue(ctx, now)
 	if now.Sub(v.told) >= statusEvery {
 		v.report(ctx)
 	}
@@ -315,13 +315,13 @@ func (v *viewer) estimate(ctx actor.Context, now time.Time) {
 // onPaceDue sends the next share of a backlog and comes back for the rest.
 func (v *viewer) onPaceDue(ctx actor.Context) {
 	v.stream.waiting = false
-	v.sendDue(ctx)
+	v.sendDue(ctx, time.Now())
 }
 
 // sendDue writes what is due, and comes back after a rest for what the pace holds back.
-func (v *viewer) sendDue(ctx actor.Context) {
+func (v *viewer) sendDue(ctx actor.Context, now time.Time) {
 	for !v.stream.waiting {
-		part, rest, ok := v.stream.next()
+		part, rest, ok := v.stream.next(now)
 		switch {
 		case !ok && rest == 0:
 			return
@@ -337,7 +337,7 @@ func (v *viewer) sendDue(ctx actor.Context) {
 				v.end(ctx, err)
 				return
 			}
-			v.wrote(ctx, packets, bytes)
+			v.wrote(ctx, packets, bytes, now)
 		}
 	}
 }
@@ -373,12 +373,13 @@ func writeFrames(e *actors.Edge, peer *rtc.Peer, parts <-chan part) error {
 }
 
 func (v *viewer) onWritten(ctx actor.Context, msg *written) {
-	v.wrote(ctx, msg.packets, msg.bytes)
-	v.sendDue(ctx)
+	now := time.Now()
+	v.wrote(ctx, msg.packets, msg.bytes, now)
+	v.sendDue(ctx, now)
 }
 
-func (v *viewer) wrote(ctx actor.Context, packets, bytes int) {
-	v.stream.wrote(packets, bytes)
+func (v *viewer) wrote(ctx actor.Context, packets, bytes int, now time.Time) {
+	v.stream.wrote(packets, bytes, now)
 	if packets > 0 && v.phases[messages.PhaseFirstFrame] == 0 {
 		v.onFirstFrame(ctx)
 	}

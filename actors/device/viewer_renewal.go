@@ -1,6 +1,8 @@
 package device
 
 import (
+	"time"
+
 	"github.com/asynkron/protoactor-go/actor"
 	"go.uber.org/zap"
 
@@ -80,5 +82,5 @@ func (v *viewer) resume(ctx actor.Context) {
 	if v.stream.needKey {
 		ctx.Send(v.sys.PID(pathEncoder), &messages.KeyFrameWish{})
 	}
-	v.sendDue(ctx)
+	v.sendDue(ctx, time.Now())
 }

@@ -1,6 +1,8 @@
 package device
 
 import (
+	"time"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/heliograph-rtc/heliograph/messages"
@@ -24,7 +26,7 @@ func newStorageViewer(p *parts, epoch uint64, config rtc.PeerConfig) actor.Actor
 
 // beginStored asks for the key frame to begin with.
 func (v *viewer) beginStored(ctx actor.Context) {
-	v.stream.begin(nil)
+	v.stream.begin(nil, time.Now())
 	ctx.Send(v.sys.PID(pathEncoder), &messages.KeyFrameWish{})
 }
 

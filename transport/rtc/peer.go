@@ -141,9 +141,10 @@ func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Dura
 	default:
 		return 0, 0, fmt.Errorf("write %s frame: the stream has become %s, and %s was negotiated; the viewer must offer again", t.kind, f.Unit.Codec, t.sends)
 	}
-	packets, bytes, err = t.write(f, from, packetsMax, pts, live)
+	now := time.Now()
+	packets, bytes, err = t.write(f, from, packetsMax, pts, live, now)
 	if packets > 0 {
-		p.reportDue(time.Now())
+		p.reportDue(now)
 	}
 	return packets, bytes, err
 }

@@ -67,7 +67,7 @@ func followReports(t *testing.T, ppm [2]time.Duration, most time.Duration) {
 			if !track.takes(unit.Codec) {
 				t.Fatal("the track does not take what it was made for")
 			}
-			if _, _, err := track.write(frame, 0, len(frame.Payloads), unit.PTS, true); err != nil {
+			if _, _, err := track.write(frame, 0, len(frame.Payloads), unit.PTS, true, time.Now()); err != nil {
 				t.Fatal(err)
 			}
 			if report := reports[i]; report != nil {

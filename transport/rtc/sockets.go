@@ -3,11 +3,13 @@ package rtc
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -196,7 +198,51 @@ func (s *sockets) GetConn(ufrag string, addr net.Addr) (net.PacketConn, error) {
 	if !ok {
 		return nil, fmt.Errorf("get ICE socket: %w", net.ErrClosed)
 	}
-	return known.GetConn(ufrag, addr)
+	conn, err := known.GetConn(ufrag, addr)
+	if err != nil {
+		return nil, err
+	}
+	both, ok := conn.(addrPortConn)
+	if !ok {
+		return conn, nil
+	}
+	return &muxedConn{addrPortConn: both, socket: known.conn.udpSocket}, nil
+}
+
+// addrPortConn is what pion's mux makes of a socket that can do both.
+type addrPortConn interface {
+	net.PacketConn
+	ice.AddrPortReaderWriter
+}
+
+// muxedConn is one peer's share of a socket. pion's mux remembers whom a peer has written to, for what comes
+// from there, and guards each write against one that blocks: a tenth of what a packet takes besides its
+// encryption. So only STUN goes through it. That precedes all else on a pair, and what follows has a known
+// address and a socket that never blocks.
+type muxedConn struct {
+	addrPortConn
+	socket *udpSocket
+	closed atomic.Bool
+}
+
+// stunFirstMax is the greatest first byte of a STUN packet (RFC 7983 7).
+const stunFirstMax = 3
+
+// WriteToAddrPort implements ice.AddrPortReaderWriter.
+func (c *muxedConn) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	switch {
+	case len(b) == 0 || b[0] <= stunFirstMax:
+		return c.addrPortConn.WriteToAddrPort(b, to)
+	case c.closed.Load():
+		return 0, io.ErrClosedPipe // as pion's
+	}
+	return c.socket.WriteToAddrPort(b, to)
+}
+
+// Close implements net.PacketConn.
+func (c *muxedConn) Close() error {
+	c.closed.Store(true)
+	return c.addrPortConn.Close()
 }
 
 // RemoveConnByUfrag implements ice.UDPMux.

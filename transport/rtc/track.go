@@ -125,7 +125,7 @@ func (t *track) clockHz() int64 {
 
 // write sends the payloads of a frame from the one numbered from, packetsMax of them at most. Packets
 // that the stack did not take, because DTLS is not done yet, are not counted.
-func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration, stamp bool) (packets, bytes int, err error) {
+func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration, stamp bool, now time.Time) (packets, bytes int, err error) {
 	b := t.bound.Load()
 	if b == nil {
 		return 0, 0, fmt.Errorf("write %s frame: %w", t.kind, ErrClosed)
@@ -135,7 +135,6 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 		frame: f, from: from, count: count, sequence: t.sequence, transport: t.out.number(b, count),
 		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
 	}
-	now := time.Now()
 	t.out.batch.begin()
 	for i := 0; i < count && err == nil; i++ {
 		var n int
