@@ -130,7 +130,7 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 			p.post(event)
 		}
 	})
-	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.trimmed()}); err != nil {
 		return "", &OfferError{"the WebRTC stack cannot apply it"} // pion's error may quote it
 	}
 	p.credentials = o.credentials

@@ -214,5 +214,12 @@ func FuzzReadOffer(f *testing.F) {
 		if err == nil && o.sdp != text {
 			t.Fatal("the offer was changed")
 		}
+		if err != nil {
+			return
+		}
+		// What is no SDP though the parser takes it may read otherwise, or not at all.
+		if trimmed, err := readOffer(o.trimmed()); err == nil && len(trimmed.parsed.MediaDescriptions) != len(o.parsed.MediaDescriptions) {
+			t.Fatalf("%d of %d sections are left", len(trimmed.parsed.MediaDescriptions), len(o.parsed.MediaDescriptions))
+		}
 	})
 }

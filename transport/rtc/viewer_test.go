@@ -219,7 +219,7 @@ type device struct {
 	all    []any // what next has taken so far
 }
 
-func newEngine(t *testing.T, cfg EngineConfig) *Engine {
+func newEngine(t testing.TB, cfg EngineConfig) *Engine {
 	t.Helper()
 	cfg.IncludeLoopback = true
 	if cfg.ListenUDP == "" {
@@ -328,7 +328,7 @@ func withoutLines(sdp string, prefixes ...string) string {
 	return kept.String()
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
