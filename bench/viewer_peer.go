@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -125,6 +126,9 @@ func registerCodecs(m *webrtc.MediaEngine, h265 bool) error {
 			return err
 		}
 	}
+	if err := registerOthers(m); err != nil {
+		return err
+	}
 	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
 		if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: absCaptureTimeURI}, kind); err != nil {
 			return err
@@ -136,6 +140,54 @@ func registerCodecs(m *webrtc.MediaEngine, h265 bool) error {
 		},
 		PayloadType: 111,
 	}, webrtc.RTPCodecTypeAudio)
+}
+
+// otherFormats are what a browser offers besides, by its payload type; what is left of those is an RTX's.
+var otherFormats = []struct {
+	payloadType, rtx webrtc.PayloadType
+	format           webrtc.RTPCodecCapability
+}{
+	{96, 97, webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: videoClockHz}},
+	{98, 99, webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP9, ClockRate: videoClockHz, SDPFmtpLine: "profile-id=0"}},
+	{100, 101, webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP9, ClockRate: videoClockHz, SDPFmtpLine: "profile-id=2"}},
+	{45, 46, webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeAV1, ClockRate: videoClockHz, SDPFmtpLine: "level-idx=5;profile=0;tier=0"}},
+	{103, 105, singleNAL("42e01f")}, {107, 109, singleNAL("42001f")}, {112, 113, singleNAL("4d001f")}, {114, 115, singleNAL("64001f")},
+	{116, 117, webrtc.RTPCodecCapability{MimeType: "video/red", ClockRate: videoClockHz}},
+	{118, 0, webrtc.RTPCodecCapability{MimeType: "video/ulpfec", ClockRate: videoClockHz}},
+	{63, 0, webrtc.RTPCodecCapability{MimeType: "audio/red", ClockRate: 48_000, Channels: 2, SDPFmtpLine: "111/111"}},
+	{9, 0, webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeG722, ClockRate: 8000}},
+	{13, 0, webrtc.RTPCodecCapability{MimeType: "audio/CN", ClockRate: 8000}},
+	{110, 0, webrtc.RTPCodecCapability{MimeType: "audio/telephone-event", ClockRate: 48_000}},
+	{126, 0, webrtc.RTPCodecCapability{MimeType: "audio/telephone-event", ClockRate: 8000}},
+}
+
+// singleNAL is H.264 in the mode that we do not send (RFC 6184 5.4).
+func singleNAL(profile string) webrtc.RTPCodecCapability {
+	return webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeH264, ClockRate: videoClockHz,
+		SDPFmtpLine: "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=" + profile,
+	}
+}
+
+// registerOthers makes offers as long as a browser's: how long an answer takes depends on that.
+func registerOthers(m *webrtc.MediaEngine) error {
+	for _, other := range otherFormats {
+		kind := webrtc.RTPCodecTypeVideo
+		if strings.HasPrefix(other.format.MimeType, "audio/") {
+			kind = webrtc.RTPCodecTypeAudio
+		}
+		if err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: other.format, PayloadType: other.payloadType}, kind); err != nil {
+			return err
+		}
+		if other.rtx == 0 {
+			continue
+		}
+		rtx := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeRTX, ClockRate: videoClockHz, SDPFmtpLine: fmt.Sprintf("apt=%d", other.payloadType)}
+		if err := m.RegisterCodec(webrtc.RTPCodecParameters{RTPCodecCapability: rtx, PayloadType: other.rtx}, kind); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addTransceivers asks for video and audio, and sends audio where there is some.
