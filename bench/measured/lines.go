@@ -17,11 +17,6 @@ var lines = []line{
 		"{model work=picture instructions n} / {model work=picture aes_instructions n}; {model work=sound instructions n}", ""},
 	{"model", "what the model says of bursts to fifty viewers, by what they take (1: it is right); viewers of 1080p30 per core by the model",
 		"{model burst_predicted_by_measured n.2}; {model viewers_per_core n}", ""},
-	{"fanout --against", "a round of tuning (above), the build before / after it: allocations per packet in bursts to one viewer, of 1080p30 to ten; CPU per packet likewise",
-		"{tuning mode=burst variant=against viewers=1 allocs_per_packet n.1} / {tuning mode=burst variant=heliograph viewers=1 allocs_per_packet n.1}, " +
-			"{tuning mode=paced-1080p variant=against viewers=10 allocs_per_packet n.1} / {tuning mode=paced-1080p variant=heliograph viewers=10 allocs_per_packet n.1}; " +
-			"{tuning mode=burst variant=against viewers=1 cpu_us_per_packet us} / {tuning mode=burst variant=heliograph viewers=1 cpu_us_per_packet us}, " +
-			"{tuning mode=paced-1080p variant=against viewers=10 cpu_us_per_packet us} / {tuning mode=paced-1080p variant=heliograph viewers=10 cpu_us_per_packet us} us", ""},
 	{"setup", "offer to first decodable key frame, RTT 0: one viewer p50, ten at once p50 / worst",
 		"{setup path=direct arrive=one rtt_s=0 first_key_frame_p50_s ms}, {setup path=direct arrive=at_once viewers=10 limits=lifted rtt_s=0 first_key_frame_p50_s ms} / {setup path=direct arrive=at_once viewers=10 limits=lifted rtt_s=0 first_key_frame_max_max_s ms} ms", ""},
 	{"setup", "RTT 20 ms: ten at once p50 / worst, ten staggered p50 / worst",
@@ -30,6 +25,10 @@ var lines = []line{
 		"{setup path=direct arrive=at_once limits=AWS first_key_frame_p50_s ms} / {setup path=direct arrive=at_once limits=AWS first_key_frame_max_max_s ms} ms", ""},
 	{"setup", "RTT 50 ms, RTT 100 ms: one viewer p50",
 		"{setup path=direct arrive=one rtt_s=0.05 first_key_frame_p50_s ms}, {setup path=direct arrive=one rtt_s=0.1 first_key_frame_p50_s ms} ms", ""},
+	{"compare", "a round of tuning (above), the build before / after it, offer to first decodable key frame, p50: one viewer; ten, one after the other; ten at once through TURN alone",
+		"{tuning_before path=direct arrive=one rtt_s=0 first_key_frame_p50_s ms} / {tuning_after path=direct arrive=one rtt_s=0 first_key_frame_p50_s ms}; " +
+			"{tuning_before path=direct arrive=staggered viewers=10 rtt_s=0 first_key_frame_p50_s ms} / {tuning_after path=direct arrive=staggered viewers=10 rtt_s=0 first_key_frame_p50_s ms}; " +
+			"{tuning_before path=relay arrive=at_once viewers=10 rtt_s=0 first_key_frame_p50_s ms} / {tuning_after path=relay arrive=at_once viewers=10 rtt_s=0 first_key_frame_p50_s ms} ms", ""},
 	{"setup", "through TURN alone, RTT 0, ten at once: p95", "{setup path=relay arrive=at_once viewers=10 limits=lifted rtt_s=0 first_key_frame_p95_s ms} ms", ""},
 	{"latency", "capture to complete picture, ten viewers: the sample p50 / p99",
 		"{latency run=sample part=plain viewers=10 latency_p50_s ms} / {latency run=sample part=plain viewers=10 latency_p99_s ms} ms", ""},
