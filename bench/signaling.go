@@ -97,7 +97,7 @@ func signalingScenario(ctx context.Context, cfg BenchConfig, progress io.Writer)
 		}
 	}
 	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})
-	judgeSignaling(r, found)
+	judgeSignaling(r, found, cfg.Quick)
 	return r, nil
 }
 
@@ -149,7 +149,8 @@ func (p signalingPlan) busy(ctx context.Context, cfg BenchConfig, found []*signa
 // channels are enough for the pairs and for the sockets of a round.
 func (p signalingPlan) channels() int { return p.pairs + (p.connects+p.perChannel-1)/p.perChannel }
 
-func judgeSignaling(r *report.Report, found []*signalingFound) {
+// judgeSignaling draws up the rows. A quick run tells of a time that it missed, but does not fail for it.
+func judgeSignaling(r *report.Report, found []*signalingFound, quick bool) {
 	ours := found[0]
 	for _, rowOf := range []func(f *signalingFound) (report.Row, float64){deliverRow, connectRow, idleRow} {
 		_, cost := rowOf(ours)
@@ -179,9 +180,11 @@ func judgeSignaling(r *report.Report, found []*signalingFound) {
 			r.Fail("%s: %d of %d idle connections ended by themselves", f.kind, f.idle.ended, f.idle.connections)
 		}
 	}
+	goals := missed{}
 	if d, ok := p99.(time.Duration); !ok || d >= deliverP99Max {
-		r.Fail("delivery p99 %v, the goal is below %v", p99, deliverP99Max)
+		goals.note("delivery p99 %v, the goal is below %v", p99, deliverP99Max)
 	}
+	goals.judge(r, quick)
 	if b := ours.idle.per(ours.idle.rss); b > bytesPerIdleConnectionMax {
 		r.Fail("%.0f bytes per idle connection, the goal is %d at most", b, bytesPerIdleConnectionMax)
 	}
@@ -209,7 +212,7 @@ func showSignaling(w io.Writer, r *report.Report) error {
 			return err
 		}
 	}
-	return nil
+	return showMissed(w, r)
 }
 
 // loadAverage tells how busy the machine was with other things; nil where it does not say.

@@ -45,7 +45,7 @@ func TestSignalingMeasuresEverySubject(t *testing.T) {
 		}
 	}
 	r := report.New("signaling", nil)
-	judgeSignaling(r, found)
+	judgeSignaling(r, found, false)
 	for _, name := range []string{"messages_per_s", "deliver_p50_s", "deliver_p99_s", "idle_connections", "bytes_per_idle_connection", "connects_per_s_per_core"} {
 		if r.Summary.Get(name) == nil {
 			t.Errorf("summary lacks %s", name)
@@ -75,10 +75,12 @@ func TestLateMessagesAreNotHidden(t *testing.T) {
 		f.idle = idled{connections: 10, rss: 10 * (bytesPerIdleConnectionMax + 1), ended: 3, held: time.Second}
 	}
 	found[0].deliver.latency.Record(2 * deliverP99Max)
-	report := report.New("signaling", nil)
-	judgeSignaling(report, found)
-	if report.Pass || len(report.Failures) != 6 {
-		t.Errorf("failures %q", report.Failures)
+	for quick, failures := range map[bool]int{false: 6, true: 5} { // a quick run does not fail for a time
+		r := report.New("signaling", nil)
+		judgeSignaling(r, found, quick)
+		if r.Pass || len(r.Failures) != failures || len(r.Summary.Get("goals_missed").([]string)) != 1 {
+			t.Errorf("quick %v: failures %q", quick, r.Failures)
+		}
 	}
 }
 
