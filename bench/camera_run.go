@@ -17,7 +17,6 @@ import (
 	"github.com/heliograph-rtc/heliograph/actors/service"
 	"github.com/heliograph-rtc/heliograph/bench/profiles"
 	"github.com/heliograph-rtc/heliograph/bench/subject"
-	"github.com/heliograph-rtc/heliograph/messages"
 )
 
 // cameraRun is what all measurements have in common.
@@ -247,10 +246,10 @@ func crashOnce(ctx context.Context, device int, signal syscall.Signal, all crowd
 	}
 	before := make([]uint64, len(all))
 	for i, s := range all {
-		before[i] = s.tallies[messages.Video].received.Load()
+		before[i] = s.video()
 	}
 	for i, s := range all {
-		for s.tallies[messages.Video].received.Load() == before[i] {
+		for s.video() == before[i] {
 			if !pause(ctx, readyEvery) {
 				return 0, fmt.Errorf("await picture after %v: %w", signal, ctx.Err())
 			}

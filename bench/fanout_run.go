@@ -62,16 +62,25 @@ func (f fanoutRun) measure(ctx context.Context) (cost fanoutCost, err error) {
 
 // with starts the sender, lets the viewers in, and ends both after do.
 func (f fanoutRun) with(ctx context.Context, do func(*subject.Subject, crowd) error) (err error) {
-	sender, err := subject.StartSender(ctx, f.kind, subject.Order{
+	order := subject.Order{
 		ControlPlane: f.service.PublicURL, CA: f.service.CAPEM, Region: f.service.Region, Credentials: f.service.Credentials,
 		Channel: f.channel, Viewers: f.viewers, Script: f.mode.script(f.viewers), Program: f.program,
-	}, f.profile)
+	}
+	var crowd crowd
+	defer func() { err = errors.Join(err, crowd.leave()) }()
+	if f.kind == subject.Bare {
+		if crowd, order.Sinks, err = openSinks(f.viewers); err != nil {
+			return err
+		}
+	}
+	sender, err := subject.StartSender(ctx, f.kind, order, f.profile)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sender.Stop()) }()
-	crowd, err := f.gather(ctx)
-	defer func() { err = errors.Join(err, crowd.leave()) }()
+	if f.kind != subject.Bare {
+		crowd, err = f.gather(ctx)
+	}
 	if err == nil {
 		err = awaitStreaming(ctx, sender, f.viewers)
 	}
@@ -133,7 +142,14 @@ func (f fanoutRun) playOnce(ctx context.Context, sender *subject.Subject, crowd 
 }
 
 // crowd are the viewers of a run.
-type crowd []*spectator
+type crowd []guest
+
+// guest counts the packets that were sent to it, and what of them has come.
+type guest interface {
+	counts() (sent, received uint64)
+	video() (received uint64)
+	leave() error
+}
 
 // gather lets the viewers join, one after the other. It returns those that came, also with an error.
 func (f fanoutRun) gather(ctx context.Context) (c crowd, err error) {

@@ -20,7 +20,7 @@ func gentle(int) subject.Script {
 // smallFanout passes through every kind of mode and every variant.
 var smallFanout = fanoutPlan{rounds: 1, modes: []fanoutMode{
 	{modeBurst, []int{2}, []string{subject.Device, subject.Pion, subject.PionSHA1}, gentle, 100 * time.Millisecond, 200 * time.Millisecond, false},
-	{modeReference, []int{0, 1}, []string{subject.Device, subject.Pion}, reference, 100 * time.Millisecond, 400 * time.Millisecond, true},
+	{modeReference, []int{0, 1}, []string{subject.Device, subject.Pion, subject.Bare}, reference, 100 * time.Millisecond, 400 * time.Millisecond, true},
 }}
 
 func TestFanoutMeasuresEveryVariant(t *testing.T) {
@@ -30,7 +30,7 @@ func TestFanoutMeasuresEveryVariant(t *testing.T) {
 	}
 	r := report.New("fanout", nil)
 	judgeFanout(r, found, true)
-	if !r.Pass || len(r.Rows) != 7 {
+	if !r.Pass || len(r.Rows) != 9 {
 		t.Fatalf("%d rows, %q", len(r.Rows), r.Failures)
 	}
 	for i, row := range r.Rows {
@@ -54,6 +54,12 @@ func TestFanoutMeasuresEveryVariant(t *testing.T) {
 	for v, cost := range found[0].rounds[0] {
 		if cost.packets != want || cost.lost > 0 {
 			t.Errorf("%s: %d packets instead of %d, %d lost", found[0].variants[v], cost.packets, want, cost.lost)
+		}
+	}
+	// 20 packets of sound and ten pictures of six; a key frame is more to ours, with its parameter sets.
+	for v, cost := range found[2].rounds[0] {
+		if cost.packets < 80 || cost.packets > 90 || cost.lost > 0 {
+			t.Errorf("reference, %s: %d packets, %d lost", found[2].variants[v], cost.packets, cost.lost)
 		}
 	}
 	var tables bytes.Buffer

@@ -338,6 +338,8 @@ func (s *spectator) counts() (sent, received uint64) {
 	return sent, received
 }
 
+func (s *spectator) video() uint64 { return s.tallies[messages.Video].received.Load() }
+
 func (s *spectator) leave() error {
 	s.end()
 	if s.client != nil {

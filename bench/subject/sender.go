@@ -24,6 +24,7 @@ type Order struct {
 	Channel      string // is created
 	Viewers      int    // admitted at most
 	Script       Script
+	Sinks        []string  // of a Bare sender, which has no channel: where its viewers are, ip:port
 	Program      string    `json:"-"` // another build of the benchmark whose sender it shall be; empty: this one
 	Sample       bool      // the device sends the built-in sample instead, all the time; there is nothing to play
 	Pipeline     *Pipeline // likewise what heliograph-gst makes
@@ -73,9 +74,12 @@ func openSender(kind string, lines *bufio.Scanner) (server, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
 	s := &sender{script: newScript(order.Script)}
-	if kind == Device {
+	switch kind {
+	case Device:
 		s.master, err = openDevice(ctx, order, s.script)
-	} else {
+	case Bare:
+		s.master, err = openBare(order, s.script)
+	default:
 		s.master, err = openPion(ctx, order, s.script, kind == PionSHA1)
 	}
 	if err != nil {

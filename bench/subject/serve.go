@@ -37,7 +37,7 @@ type server interface {
 
 func open(kind string, lines *bufio.Scanner) (server, error) {
 	switch kind {
-	case Device, Pion, PionSHA1:
+	case Device, Pion, PionSHA1, Bare:
 		return openSender(kind, lines)
 	case Heliograph:
 		return openService("")

@@ -8,7 +8,7 @@
 //
 // The servers: serve.go has the service and both baselines to choose from, echo.go the baselines. The
 // senders, masters of a channel that play a Script to its viewers: sender.go has the device, pion.go the
-// baseline, script.go the source of both. Their first line of input is an Order.
+// baseline, bare_linux.go the floor, script.go the source of all. Their first line of input is an Order.
 package subject
 
 import (
@@ -43,6 +43,7 @@ const (
 	Device   = "device"    // our device
 	Pion     = "pion"      // a master on pion's defaults
 	PionSHA1 = "pion-sha1" // the same, held to the SRTP profile that browsers choose there
+	Bare     = "bare"      // sends as many bytes to Order.Sinks, and does nothing besides; Linux alone
 )
 
 const stopWait = 20 * time.Second

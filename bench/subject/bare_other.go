@@ -1,0 +1,5 @@
+//go:build !linux
+
+package subject
+
+func openBare(Order, *script) (master, error) { return nil, errOnlyLinux }
