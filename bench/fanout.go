@@ -89,7 +89,7 @@ func reference(int) subject.Script {
 // planFanout: a quick run shows that everything works; too short to judge by, it meets every goal.
 func planFanout(quick bool) fanoutPlan {
 	all, two := []string{subject.Device, subject.Pion, subject.PionSHA1}, []string{subject.Device, subject.Pion}
-	floored := two // on so light a stream waking up and sending are nearly all
+	floored := two // on so light a stream waking up and sending are half of the cost or more
 	if runtime.GOOS == "linux" {
 		floored = append(slices.Clip(two), subject.Bare)
 	}
