@@ -149,6 +149,8 @@ func newEngineCollector(engine *rtc.Engine) *engineCollector {
 		func(e *rtc.Engine) float64 { return float64(e.Sent().Calls) })
 	add(prometheus.CounterValue, "kvs_udp_packets_batched_total", "Packets of frames that went out in batches.",
 		func(e *rtc.Engine) float64 { return float64(e.Sent().Batched) })
+	add(prometheus.CounterValue, "kvs_udp_packets_sealed_total", "Of these, packets that were sealed in the batch itself, past pion.",
+		func(e *rtc.Engine) float64 { return float64(e.Sent().Sealed) })
 	add(prometheus.CounterValue, "kvs_udp_packets_lost_total", "Packets that the network did not take.",
 		func(e *rtc.Engine) float64 { return float64(e.Sent().Lost) })
 	add(prometheus.CounterValue, "kvs_udp_segments_refused_total", "Segmented sends that the kernel refused; plain ones took their place.",

@@ -94,6 +94,9 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	}
 	settings := e.settings
 	settings.SetNet(network)
+	keys := &keying{}
+	settings.SetDTLSServerHelloMessageHook(keys.onServerHello)
+	settings.SetDTLSKeyLogWriter(keys)
 	configuration, hosts := e.ice(cfg)
 	streams := newTurnStreams(network, e.cfg.RootCAs)
 	streams.trust(configuration.ICEServers)
@@ -109,7 +112,7 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 		return nil, fmt.Errorf("make peer connection: %w", err)
 	}
 	p := &Peer{
-		log: e.log, pc: pc, network: network, streams: streams, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
+		log: e.log, pc: pc, keys: keys, network: network, streams: streams, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
 		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
 		channels: map[string]*webrtc.DataChannel{}, count: &e.peers,
 	}

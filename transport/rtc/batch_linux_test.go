@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtp"
+	"github.com/pion/srtp/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,5 +171,60 @@ func TestSocketClosesUnderItsUsers(t *testing.T) {
 	wait(t, ended, "the reader and the writer")
 	if _, err := s.WriteTo([]byte{1}, s.LocalAddr()); err == nil {
 		t.Fatal("a closed socket sends")
+	}
+}
+
+// Packets are sealed for the way that pion has shown last, through a TURN server too.
+func TestSealedPacketsGoTheWayOfPions(t *testing.T) {
+	seals, err := newSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, nonceBytes))
+	must(t, err)
+	for name, front := range map[string][]byte{"direct": nil, "relayed": {0x40, 1, 0, 112}} {
+		t.Run(name, func(t *testing.T) {
+			s, b, to := newBatches(), &batch{}, netip.MustParseAddrPort("192.0.2.1:1")
+			s.change(func(all map[uint32]*batch) { all[7] = b })
+			out, kept := &collected{}, &arena{}
+			header, payload := &rtp.Header{Version: 2, SSRC: 7}, make([]byte, 100)
+			b.begin()
+			if n, err := b.seal(seals, header, payload, 1); n != 0 || err != nil {
+				t.Fatalf("%d bytes, %v, before there is a way", n, err)
+			}
+			shown := make([]byte, 112)
+			shown[0], shown[1], shown[11] = 0x80, 96, 7
+			if !s.collect(out, append(slices.Clone(front), shown...), to) {
+				t.Fatal("pion's packet was not taken")
+			}
+			b.flush()
+			for index := range uint64(3) {
+				n, err := b.seal(seals, header, payload[:100-index], index)
+				must(t, err)
+				if want := 12 + 100 - int(index) + 16; n != want {
+					t.Fatalf("%d bytes, want %d", n, want)
+				}
+				if index == 0 {
+					*kept = *b.packets
+				}
+			}
+			must(t, b.end())
+			size := len(front) + 128
+			want := []string{
+				fmt.Sprintf("%d/%d to %s", len(front)+112, len(front)+112, to),
+				fmt.Sprintf("%d/%d to %s", 2*size-1, size, to), fmt.Sprintf("%d/%d to %s", size-2, size-2, to),
+			}
+			if !slices.Equal(out.sends, want) {
+				t.Fatalf("got  %q\nwant %q", out.sends, want)
+			}
+			if front != nil && !bytes.Equal(kept.buf[:4], []byte{0x40, 1, 0, 128}) {
+				t.Fatalf("% x before the packet", kept.buf[:4])
+			}
+			if packet := kept.buf[len(front):]; packet[0] != 0x80 || packet[11] != 7 {
+				t.Fatalf("no RTP: % x", packet[:12])
+			}
+			b.begin()
+			b.lose()
+			if n, _ := b.seal(seals, header, payload, 4); n != 0 {
+				t.Fatal("sealed for a way that is lost")
+			}
+			must(t, b.end())
+		})
 	}
 }

@@ -4,7 +4,7 @@
 // SDP offer into a Peer and an answer. From then on the owner of the Peer reads its events with
 // Read, pumps its RTCP with ReadReports, and sends frames with WriteFrame. Packetizer splits an
 // access unit once for all viewers; WriteFrame puts this viewer's RTP header before each payload and
-// sends a frame in few system calls (batch.go). NACKs are answered from the shared frames (history.go).
+// seals and sends a frame in few system calls (batch.go, sealer.go). NACKs are answered from the shared frames (history.go).
 //
 // The package starts no goroutine. pion's call-backs put events into a bounded queue and wait when
 // it is full; Close releases them.

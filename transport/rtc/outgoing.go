@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtp"
@@ -12,6 +13,8 @@ import (
 type outgoing struct {
 	batch   batch
 	batches *batches
+	counts  *sendCounts
+	sealer  atomic.Pointer[sealer] // nil: the handshake is not over, or its keys are pion's alone
 
 	mu        sync.Mutex // guards the rest; WriteFrame and the readers of reports meet here
 	next      uint16     // transport-wide number of the next packet
@@ -26,7 +29,7 @@ const (
 	estimateCeilingBps = 100_000_000
 )
 
-func newOutgoing(s *sending) *outgoing { return &outgoing{batches: s.batches} }
+func newOutgoing(s *sending) *outgoing { return &outgoing{batches: s.batches, counts: &s.counts} }
 
 func (o *outgoing) bind(b *binding) {
 	o.batches.change(func(all map[uint32]*batch) { all[b.ssrc] = &o.batch })
@@ -53,16 +56,21 @@ func (o *outgoing) number(b *binding, count int) uint16 {
 	return first
 }
 
-// write sends one packet and notes it for the estimate. It returns what went out, 0 while DTLS is not
-// done.
+// write sends one packet through pion. It returns what went out, 0 while DTLS is not done.
 func (o *outgoing) write(b *binding, header *rtp.Header, payload []byte, transport uint16, now time.Time) (int, error) {
 	n, err := b.writer.WriteRTP(header, payload)
-	if n > 0 && b.transport != 0 {
-		o.mu.Lock()
-		o.estimator.sent(transport, n, now)
-		o.mu.Unlock()
-	}
+	o.sent(b, transport, n, now)
 	return n, err
+}
+
+// sent notes a packet of so many bytes for the estimate.
+func (o *outgoing) sent(b *binding, transport uint16, bytes int, now time.Time) {
+	if bytes == 0 || b.transport == 0 {
+		return
+	}
+	o.mu.Lock()
+	o.estimator.sent(transport, bytes, now)
+	o.mu.Unlock()
 }
 
 // onFeedback takes in what the viewer says of the packets' arrival.

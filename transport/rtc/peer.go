@@ -31,6 +31,7 @@ var ErrClosed = errors.New("peer is closed")
 type Peer struct {
 	log          *zap.Logger
 	pc           *webrtc.PeerConnection
+	keys         *keying
 	network      *network
 	streams      *turnStreams
 	hosts        int    // host candidates that will come
@@ -85,6 +86,7 @@ func (p *Peer) listen() {
 // onPair runs on the ICE agent's goroutine.
 func (p *Peer) onPair(pair *webrtc.ICECandidatePair) {
 	local := pair.Local
+	p.out.batch.lose()
 	p.blocking.Store(local.Typ == webrtc.ICECandidateTypeRelay && p.network.isStream(local.RelatedPort))
 }
 
@@ -228,10 +230,21 @@ func (p *Peer) onConnected(now time.Time) {
 	if !first {
 		return
 	}
+	p.sealHere()
 	close(p.connected)
 	p.post(&messages.PeerPhase{Name: messages.PhaseDTLSHandshake, Took: handshake})
 	p.post(&messages.PeerConnected{Pair: p.Pair()})
 	p.drainAudioReports()
+}
+
+// sealHere lets packets leave without pion from now on: the viewer is who the offer says it is.
+func (p *Peer) sealHere() {
+	s, err := p.keys.sealer()
+	if err != nil {
+		p.log.Debug("RTP goes through pion", zap.Error(err))
+		return
+	}
+	p.out.sealer.Store(s)
 }
 
 func (p *Peer) onGone(reason string) {

@@ -67,6 +67,9 @@ func (p *Peer) resume() bool {
 	defer p.mu.Unlock()
 	resumed := p.resuming
 	p.resuming = false
+	if resumed {
+		p.out.batch.lose() // onPair may be called later
+	}
 	return resumed
 }
 

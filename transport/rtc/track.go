@@ -21,11 +21,15 @@ type track struct {
 
 	bound atomic.Pointer[binding] // set by Bind, cleared by Unbind, both on pion's goroutines
 
-	// Only WriteFrame touches these. RFC 3550 5.1 wants both to start at random.
-	sends    messages.Codec // of may: what the stream is; empty: nothing has come
-	sequence uint16
-	base     uint32
-	packet   packetHeader
+	// Only WriteFrame touches these. RFC 3550 5.1 wants the index and the RTP time to start at random.
+	sends  messages.Codec // of may: what the stream is; empty: nothing has come
+	index  uint64         // of the next packet: its sequence number, and above that how often those have wrapped around
+	base   uint32
+	packet packetHeader
+	toured struct { // the last packet that went through pion
+		index uint64
+		at    time.Time
+	}
 
 	packets uint32
 	octets  uint32   // of payload
@@ -51,8 +55,20 @@ type binding struct {
 	writer                 webrtc.TrackLocalWriter
 }
 
+const (
+	// firstIndexMax leaves the viewer, and pion, half of the sequence numbers to see the first wrap-around
+	// coming (RFC 3711 3.3.1).
+	firstIndexMax = 1 << 15
+
+	// tourEvery is how long, and for how many packets, pion is left out. It must know the wrap-arounds of a
+	// track that it may have to go on with, TURN wants to hear that its channel is in use (RFC 8656 9), and
+	// what ends a connection without a word shows.
+	tourEvery   = time.Second
+	tourPackets = 1 << 12
+)
+
 func newTrack(kind messages.Track, may []messages.Codec, out *outgoing) *track {
-	t := &track{kind: kind, may: may, out: out, sequence: uint16(rand.Uint32()), base: rand.Uint32()}
+	t := &track{kind: kind, may: may, out: out, index: rand.Uint64N(firstIndexMax), base: rand.Uint32()}
 	if kind == messages.Video {
 		t.history, t.again = &history{}, newResend()
 	}
@@ -132,25 +148,40 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	}
 	count := min(packetsMax, len(f.Payloads)-from)
 	r := run{
-		frame: f, from: from, count: count, sequence: t.sequence, transport: t.out.number(b, count),
+		frame: f, from: from, count: count, sequence: uint16(t.index), transport: t.out.number(b, count),
 		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
 	}
 	t.out.batch.begin()
 	for i := 0; i < count && err == nil; i++ {
 		var n int
-		n, err = t.out.write(b, t.packet.fill(b, r, i), f.Payloads[from+i], r.transport+uint16(i), now)
+		n, err = t.send(b, r, i, now)
 		if n > 0 {
 			packets++
 			bytes += n
 		}
 	}
 	err = errors.Join(err, t.out.batch.end())
-	t.sequence += uint16(count)
+	t.index += uint64(count)
 	t.note(r, packets, stamp)
 	if err != nil {
 		return packets, bytes, fmt.Errorf("write %s frame: %w", t.kind, err)
 	}
 	return packets, bytes, nil
+}
+
+// send sends packet i of a run: past pion, when pion has shown the way and need not see this one.
+func (t *track) send(b *binding, r run, i int, now time.Time) (int, error) {
+	header, payload, transport := t.packet.fill(b, r, i), r.frame.Payloads[r.from+i], r.transport+uint16(i)
+	index := t.index + uint64(i)
+	if s := t.out.sealer.Load(); s != nil && index-t.toured.index < tourPackets && now.Sub(t.toured.at) < tourEvery {
+		if n, err := t.out.batch.seal(s, header, payload, index); n > 0 || err != nil {
+			t.out.counts.sealed.Add(1)
+			t.out.sent(b, transport, n, now)
+			return n, err
+		}
+	}
+	t.toured.index, t.toured.at = index, now
+	return t.out.write(b, header, payload, transport, now)
 }
 
 // note keeps what a NACK and the next sender report will need of a run.

@@ -47,6 +47,7 @@ type wish struct {
 	trickle, v6              bool
 	extensions               []string
 	codecs                   func(*webrtc.MediaEngine) error
+	settings                 func(*webrtc.SettingEngine)
 	lose                     func(packet []byte) bool
 }
 
@@ -82,6 +83,9 @@ func newViewer(t *testing.T, w wish) *viewer {
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetNetworkTypes([]webrtc.NetworkType{network})
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	if w.settings != nil {
+		w.settings(&s)
+	}
 	m := &webrtc.MediaEngine{}
 	register := m.RegisterDefaultCodecs
 	if w.codecs != nil {
