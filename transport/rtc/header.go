@@ -26,13 +26,29 @@ func (h *packetHeader) fill(b *binding, r run, i int) *rtp.Header {
 		Extensions: h.rtp.Extensions[:0],
 	}
 	h.number(b, r.transport+uint16(i))
-	// The last packet of a frame carries its capture time: it is shorter than the others as a rule, and
-	// packets of one size leave in one send.
-	if r.stamped && last {
+	if r.from+i >= r.stamped {
 		binary.BigEndian.PutUint64(h.captured[:], ntpTime(r.frame.Unit.Captured))
 		_ = h.rtp.SetExtension(b.captureTime, h.captured[:]) // as below
 	}
 	return &h.rtp
+}
+
+// stampBytes is what the capture time adds to a header that has an extension already, or not (RFC 8285 4.2).
+const stampBytes = 12
+
+// stampFrom is the first payload of a frame whose packet carries the capture time: the last one, because
+// that is shorter than the others as a rule, and packets of one size leave in one send. Where it is not,
+// as with slices of one size, all carry it for the same reason.
+func stampFrom(payloads [][]byte) int {
+	last := len(payloads) - 1
+	if last == 0 {
+		return 0
+	}
+	size, end := len(payloads[0]), len(payloads[last])
+	if len(payloads[last-1]) == size && end <= size && size < end+stampBytes {
+		return 0
+	}
+	return last
 }
 
 // number sets the transport-wide number of a packet.

@@ -31,7 +31,7 @@ type run struct {
 	timestamp uint32
 
 	payloadType uint8
-	stamped     bool // the frame's last packet carries the capture time
+	stamped     int // the first payload whose packet carries the capture time
 }
 
 func (h *history) add(r run) {

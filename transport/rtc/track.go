@@ -149,7 +149,10 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	count := min(packetsMax, len(f.Payloads)-from)
 	r := run{
 		frame: f, from: from, count: count, sequence: uint16(t.index), transport: t.out.number(b, count),
-		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: stamp && b.captureTime != 0,
+		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: len(f.Payloads),
+	}
+	if stamp && b.captureTime != 0 {
+		r.stamped = stampFrom(f.Payloads)
 	}
 	t.out.batch.begin()
 	for i := 0; i < count && err == nil; i++ {
