@@ -58,6 +58,19 @@ type way struct {
 
 const channelHeaderBytes = 4
 
+func wayOf(via segmentSender, packet []byte, to netip.AddrPort) way {
+	w := way{via: via, to: to}
+	if isChannelData(packet) {
+		w.channel = binary.BigEndian.Uint16(packet)
+	}
+	return w
+}
+
+// direct is the viewer's own address; false: the way is not known, or leads through a TURN server.
+func (w way) direct() (netip.AddrPort, bool) {
+	return netip.AddrPortFrom(w.to.Addr().Unmap(), w.to.Port()), w.via != nil && w.channel == 0
+}
+
 // headed is a buffer of the packet's size behind what the way wants in front of it.
 func (w way) headed(buffer []byte) []byte {
 	if w.channel == 0 {
@@ -85,6 +98,7 @@ type batch struct {
 	count   int
 	err     error // of the first send that failed
 	way     way   // of the last packet that pion brought
+	onWay   func(former, now way)
 	nonce   [nonceBytes]byte
 }
 
@@ -111,10 +125,7 @@ func (b *batch) collect(via segmentSender, packet []byte, to netip.AddrPort) boo
 	if b.packets == nil || len(packet) > datagramBytesMax {
 		return false
 	}
-	b.way = way{via: via, to: to}
-	if isChannelData(packet) {
-		b.way.channel = binary.BigEndian.Uint16(packet)
-	}
+	b.turn(wayOf(via, packet, to))
 	copy(b.room(via, to, len(packet)), packet)
 	b.took(len(packet))
 	return true
@@ -140,7 +151,17 @@ func (b *batch) seal(s *sealer, header *rtp.Header, payload []byte, index uint64
 func (b *batch) lose() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.way = way{}
+	b.turn(way{})
+}
+
+func (b *batch) turn(now way) {
+	if b.way == now {
+		return
+	}
+	if b.onWay != nil {
+		b.onWay(b.way, now)
+	}
+	b.way = now
 }
 
 // room is where the next packet goes. What cannot leave together with it leaves before.

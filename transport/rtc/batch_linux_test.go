@@ -176,7 +176,7 @@ func TestSocketClosesUnderItsUsers(t *testing.T) {
 
 // Packets are sealed for the way that pion has shown last, through a TURN server too.
 func TestSealedPacketsGoTheWayOfPions(t *testing.T) {
-	seals, err := newSealer(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, nonceBytes))
+	seals, err := newSealer(sealing(srtp.ProtectionProfileAeadAes128Gcm, make([]byte, 16), make([]byte, nonceBytes)))
 	must(t, err)
 	for name, front := range map[string][]byte{"direct": nil, "relayed": {0x40, 1, 0, 112}} {
 		t.Run(name, func(t *testing.T) {

@@ -68,22 +68,22 @@ func (k *keying) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// sealer makes what seals our RTP, once, when the handshake is over.
-func (k *keying) sealer() (*sealer, error) {
+// keys are the session's, ours local. They are there once, when the handshake is over.
+func (k *keying) keys() (srtp.Config, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer func() {
 		clear(k.master)
 		k.master = nil
 	}()
-	if k.master == nil || k.server == nil {
-		return nil, errNoKeys
-	}
 	config := srtp.Config{Profile: srtp.ProtectionProfile(k.profile)}
-	if err := config.ExtractSessionKeysFromDTLS(k, false); err != nil {
-		return nil, fmt.Errorf("derive SRTP keys: %w", err)
+	if k.master == nil || k.server == nil {
+		return config, errNoKeys
 	}
-	return newSealer(config.Profile, config.Keys.LocalMasterKey, config.Keys.LocalMasterSalt)
+	if err := config.ExtractSessionKeysFromDTLS(k, false); err != nil {
+		return config, fmt.Errorf("derive SRTP keys: %w", err)
+	}
+	return config, nil
 }
 
 // ExportKeyingMaterial implements srtp.KeyingMaterialExporter (RFC 5705 4).

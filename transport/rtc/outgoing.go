@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,8 +14,12 @@ import (
 type outgoing struct {
 	batch   batch
 	batches *batches
+	hearers *hearers
 	counts  *sendCounts
-	sealer  atomic.Pointer[sealer] // nil: the handshake is not over, or its keys are pion's alone
+
+	// nil: the handshake is not over, or its keys are pion's alone
+	sealer atomic.Pointer[sealer]
+	hearer atomic.Pointer[hearer]
 
 	mu        sync.Mutex // guards the rest; WriteFrame and the readers of reports meet here
 	next      uint16     // transport-wide number of the next packet
@@ -29,7 +34,24 @@ const (
 	estimateCeilingBps = 100_000_000
 )
 
-func newOutgoing(s *sending) *outgoing { return &outgoing{batches: s.batches, counts: &s.counts} }
+func newOutgoing(s *sending) *outgoing {
+	o := &outgoing{batches: s.batches, hearers: s.hearers, counts: &s.counts}
+	o.batch.onWay = o.onWay
+	return o
+}
+
+// onWay has the viewer heard where its packets go now.
+func (o *outgoing) onWay(former, now way) {
+	o.hearers.change(func(all map[netip.AddrPort]*hearer) {
+		h := o.hearer.Load()
+		if at, ok := former.direct(); ok && all[at] == h {
+			delete(all, at)
+		}
+		if at, ok := now.direct(); ok && h != nil {
+			all[at] = h
+		}
+	})
+}
 
 func (o *outgoing) bind(b *binding) {
 	o.batches.change(func(all map[uint32]*batch) { all[b.ssrc] = &o.batch })
@@ -42,6 +64,7 @@ func (o *outgoing) bind(b *binding) {
 
 func (o *outgoing) unbind(b *binding) {
 	o.batches.change(func(all map[uint32]*batch) { delete(all, b.ssrc) })
+	o.batch.lose()
 }
 
 // number takes transport-wide numbers for count packets.

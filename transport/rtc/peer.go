@@ -230,21 +230,33 @@ func (p *Peer) onConnected(now time.Time) {
 	if !first {
 		return
 	}
-	p.sealHere()
+	if err := p.takeOver(); err != nil {
+		p.log.Debug("media stays with pion", zap.Error(err))
+	}
 	close(p.connected)
 	p.post(&messages.PeerPhase{Name: messages.PhaseDTLSHandshake, Took: handshake})
 	p.post(&messages.PeerConnected{Pair: p.Pair()})
 	p.drainAudioReports()
 }
 
-// sealHere lets packets leave without pion from now on: the viewer is who the offer says it is.
-func (p *Peer) sealHere() {
-	s, err := p.keys.sealer()
+// takeOver lets packets leave, and feedback come in, without pion from now on: the handshake has shown that
+// the viewer is who the offer says it is.
+func (p *Peer) takeOver() error {
+	keys, err := p.keys.keys()
 	if err != nil {
-		p.log.Debug("RTP goes through pion", zap.Error(err))
-		return
+		return err
+	}
+	s, err := newSealer(keys)
+	if err != nil {
+		return err
+	}
+	h, err := newHearer(keys, p.onFeedback)
+	if err != nil {
+		return err
 	}
 	p.out.sealer.Store(s)
+	p.out.hearer.Store(h)
+	return nil
 }
 
 func (p *Peer) onGone(reason string) {
@@ -297,6 +309,7 @@ func (p *Peer) Close() error {
 		}
 		timer.Stop()
 		p.network.cut()
+		p.out.batch.lose()
 		p.callbacks.Wait()
 		p.count.Add(-1)
 	})

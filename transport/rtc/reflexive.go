@@ -123,13 +123,18 @@ func (c *askingConn) change(edit func(map[[stun.TransactionIDSize]byte]chan neti
 	edit(c.questions)
 }
 
-// ReadFromAddrPort passes everything on, and looks for answers meanwhile.
+// ReadFromAddrPort passes everything on but what a hearer takes, and looks for answers meanwhile.
 func (c *askingConn) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	n, from, err := c.udpSocket.ReadFromAddrPort(b)
-	if err == nil && n >= 20 && b[0] == 1 && b[1] == 1 { // Binding success response (RFC 8489 5)
-		c.answered(b[:n])
+	for {
+		n, from, err := c.udpSocket.ReadFromAddrPort(b)
+		if err == nil && c.out.hearers.take(b[:n], from) {
+			continue
+		}
+		if err == nil && n >= 20 && b[0] == 1 && b[1] == 1 { // Binding success response (RFC 8489 5)
+			c.answered(b[:n])
+		}
+		return n, from, err
 	}
-	return n, from, err
 }
 
 func (c *askingConn) answered(packet []byte) {

@@ -154,13 +154,12 @@ func readReports(sender reportReader, each func(rtcp.Packet), feedback func([]by
 // readReport reads the first packet of a compound one and returns the others. What cannot be parsed says
 // nothing, nor what stands behind it.
 func readReport(compound []byte, each func(rtcp.Packet), feedback func([]byte)) (rest []byte) {
-	var header rtcp.Header
-	if header.Unmarshal(compound) != nil {
+	size := reportSize(compound)
+	if size == 0 {
 		return nil
 	}
-	size := min(4*(int(header.Length)+1), len(compound)) // RFC 3550 6.4.1: the length in words, less one
 	packet := compound[:size]
-	if header.Type == rtcp.TypeTransportSpecificFeedback && header.Count == rtcp.FormatTCC {
+	if isFeedback(packet) {
 		if feedback != nil {
 			feedback(packet)
 		}
@@ -174,4 +173,13 @@ func readReport(compound []byte, each func(rtcp.Packet), feedback func([]byte)) 
 		each(p)
 	}
 	return compound[size:]
+}
+
+// reportSize is how many bytes the first packet of a compound one has; 0: it is none.
+func reportSize(compound []byte) int {
+	var header rtcp.Header
+	if header.Unmarshal(compound) != nil {
+		return 0
+	}
+	return min(4*(int(header.Length)+1), len(compound)) // RFC 3550 6.4.1: the length in words, less one
 }

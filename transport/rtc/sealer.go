@@ -28,7 +28,8 @@ const (
 )
 
 // newSealer derives the session keys from the master's. Profiles other than AES-GCM give an error.
-func newSealer(profile srtp.ProtectionProfile, key, salt []byte) (*sealer, error) {
+func newSealer(c srtp.Config) (*sealer, error) {
+	profile, key, salt := c.Profile, c.Keys.LocalMasterKey, c.Keys.LocalMasterSalt
 	if profile != srtp.ProtectionProfileAeadAes128Gcm && profile != srtp.ProtectionProfileAeadAes256Gcm {
 		return nil, fmt.Errorf("seal SRTP: %s is left to pion", profile)
 	}

@@ -24,12 +24,15 @@ const offloadAgain = 10 * time.Second
 // sending is what the sockets of one Engine share.
 type sending struct {
 	batches  *batches
+	hearers  *hearers
 	counts   sendCounts
 	offload  atomic.Int64                                  // Unix time in ns from which on segmented sends are tried
 	sendmmsg func(fd int, messages []message) (int, error) // a test puts a failing one here
 }
 
-func newSending() *sending { return &sending{batches: newBatches(), sendmmsg: sendmmsg} }
+func newSending() *sending {
+	return &sending{batches: newBatches(), hearers: newHearers(), sendmmsg: sendmmsg}
+}
 
 // message is the kernel's struct mmsghdr.
 type message struct {

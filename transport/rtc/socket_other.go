@@ -11,10 +11,11 @@ import (
 
 type sending struct {
 	batches *batches
+	hearers *hearers
 	counts  sendCounts
 }
 
-func newSending() *sending { return &sending{batches: newBatches()} }
+func newSending() *sending { return &sending{batches: newBatches(), hearers: newHearers()} }
 
 // sendCall is empty: nothing is ever collected.
 type sendCall struct{}
