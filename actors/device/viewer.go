@@ -43,6 +43,7 @@ type viewer struct {
 	deadline *actors.Timer        // of waiting, negotiating and connecting
 	stream   *stream
 	data     *data
+	streams  bool      // its first frame has gone out
 	writes   chan part // to the edge that writes when a write can block; nil before the first
 	status   messages.ViewerStatus
 	phases   messages.Phases
@@ -380,12 +381,13 @@ func (v *viewer) onWritten(ctx actor.Context, msg *written) {
 
 func (v *viewer) wrote(ctx actor.Context, packets, bytes int, now time.Time) {
 	v.stream.wrote(packets, bytes, now)
-	if packets > 0 && v.phases[messages.PhaseFirstFrame] == 0 {
+	if packets > 0 && !v.streams {
 		v.onFirstFrame(ctx)
 	}
 }
 
 func (v *viewer) onFirstFrame(ctx actor.Context) {
+	v.streams = true
 	took := time.Since(v.offer.Received)
 	v.phases[messages.PhaseFirstFrame] = took
 	v.metrics.phase(messages.PhaseFirstFrame, took)

@@ -16,7 +16,7 @@ type packetHeader struct {
 }
 
 // fill makes the header of packet i of a run.
-func (h *packetHeader) fill(b *binding, r run, i int) *rtp.Header {
+func (h *packetHeader) fill(b *binding, r *run, i int) *rtp.Header {
 	last := r.from+i == len(r.frame.Payloads)-1
 	h.rtp = rtp.Header{
 		Version: 2, SSRC: b.ssrc, PayloadType: r.payloadType, SequenceNumber: r.sequence + uint16(i), Timestamp: r.timestamp,

@@ -30,12 +30,12 @@ func TestCaptureTimeDoesNotCutBatches(t *testing.T) {
 			}
 			r, h := run{frame: f, stamped: stampFrom(f.Payloads)}, packetHeader{}
 			for i, want := range c.stamped {
-				if got := len(h.fill(b, r, i).GetExtension(b.captureTime)) > 0; got != want {
+				if got := len(h.fill(b, &r, i).GetExtension(b.captureTime)) > 0; got != want {
 					t.Errorf("packet %d: stamped %v", i, got)
 				}
 			}
 			last := len(c.payloads) - 1
-			first, end := sealedSize(h.fill(b, r, 0), f.Payloads[0]), sealedSize(h.fill(b, r, last), f.Payloads[last])
+			first, end := sealedSize(h.fill(b, &r, 0), f.Payloads[0]), sealedSize(h.fill(b, &r, last), f.Payloads[last])
 			if end > first && c.payloads[0] >= c.payloads[last] {
 				t.Errorf("the last packet has %d bytes, the first %d", end, first)
 			}

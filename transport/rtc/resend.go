@@ -92,14 +92,14 @@ func (t *track) sendAgain(b *binding, sequence uint16, now time.Time) {
 // repeat sends a packet as it was, to the last bit: sealed once more under the same number, any
 // difference would break AES-GCM (RFC 7714 8.1).
 func (t *track) repeat(b *binding, r run, i int, _ time.Time) error {
-	_, err := b.writer.WriteRTP(t.again.packet.fill(b, r, i), r.frame.Payloads[r.from+i])
+	_, err := b.writer.WriteRTP(t.again.packet.fill(b, &r, i), r.frame.Payloads[r.from+i])
 	return err
 }
 
 // retransmit sends a packet on the retransmission stream, behind its original number (RFC 4588 4).
 func (t *track) retransmit(b *binding, r run, i int, now time.Time) error {
 	a := t.again
-	header := a.packet.fill(b, r, i)
+	header := a.packet.fill(b, &r, i)
 	a.payload = binary.BigEndian.AppendUint16(a.payload[:0], header.SequenceNumber)
 	a.payload = append(a.payload, r.frame.Payloads[r.from+i]...)
 	header.SSRC, header.PayloadType, header.SequenceNumber = b.rtxSSRC, b.rtxPayloadType, a.sequence

@@ -26,6 +26,10 @@ type track struct {
 	index  uint64         // of the next packet: its sequence number, and above that how often those have wrapped around
 	base   uint32
 	packet packetHeader
+	typed  struct { // as what it goes out
+		under       *binding
+		payloadType uint8
+	}
 	toured struct { // the last packet that went through pion
 		index uint64
 		at    time.Time
@@ -149,7 +153,7 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	count := min(packetsMax, len(f.Payloads)-from)
 	r := run{
 		frame: f, from: from, count: count, sequence: uint16(t.index), transport: t.out.number(b, count),
-		payloadType: b.payloadTypes[t.sends], timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: len(f.Payloads),
+		payloadType: t.payloadType(b), timestamp: t.base + uint32(rtpTime(pts, t.clockHz())), stamped: len(f.Payloads),
 	}
 	if stamp && b.captureTime != 0 {
 		r.stamped = stampFrom(f.Payloads)
@@ -157,7 +161,7 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	t.out.batch.begin()
 	for i := 0; i < count && err == nil; i++ {
 		var n int
-		n, err = t.send(b, r, i, now)
+		n, err = t.send(b, &r, i, now)
 		if n > 0 {
 			packets++
 			bytes += n
@@ -173,18 +177,28 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 }
 
 // send sends packet i of a run: past pion, when pion has shown the way and need not see this one.
-func (t *track) send(b *binding, r run, i int, now time.Time) (int, error) {
+func (t *track) send(b *binding, r *run, i int, now time.Time) (int, error) {
 	header, payload, transport := t.packet.fill(b, r, i), r.frame.Payloads[r.from+i], r.transport+uint16(i)
 	index := t.index + uint64(i)
 	if s := t.out.sealer.Load(); s != nil && index-t.toured.index < tourPackets && now.Sub(t.toured.at) < tourEvery {
-		if n, err := t.out.batch.seal(s, header, payload, index); n > 0 || err != nil {
+		n, err := t.out.batch.seal(s, header, payload, index)
+		if n > 0 {
 			t.out.counts.sealed.Add(1)
 			t.out.sent(b, transport, n, now)
+		}
+		if n > 0 || err != nil {
 			return n, err
 		}
 	}
 	t.toured.index, t.toured.at = index, now
 	return t.out.write(b, header, payload, transport, now)
+}
+
+func (t *track) payloadType(b *binding) uint8 {
+	if t.typed.under != b {
+		t.typed.under, t.typed.payloadType = b, b.payloadTypes[t.sends]
+	}
+	return t.typed.payloadType
 }
 
 // note keeps what a NACK and the next sender report will need of a run.
