@@ -108,13 +108,17 @@ func TestPage(t *testing.T) {
 	})
 }
 
-// checkTransport: the browser has taken the cipher that is cheap, and its feedback tells the device what
-// the path carries.
+// checkTransport: the browser has taken the cipher that is cheap, its packets leave without pion but for a
+// few, and its feedback tells the device what the path carries.
 func checkTransport(t *testing.T, b *browser, w *world) {
 	t.Helper()
 	b.holds(t, playWithin, `(heliograph.peer.getStats().then((r) => {
 		window.cipher = [...r.values()].find((s) => s.type === "transport")?.srtpCipher;
 	}), window.cipher === "SRTP_AEAD_AES_128_GCM")`, `window.cipher`)
+	sealed, all := w.metric(t, "kvs_udp_packets_sealed_total"), w.metric(t, "kvs_udp_packets_batched_total")
+	if sealed < all*9/10 {
+		t.Errorf("%.0f of %.0f packets were sealed in their batch", sealed, all)
+	}
 	eventually(t, playWithin, "the device knows what the path carries", func() error {
 		if v := w.viewer(t); v.EstimateBps == 0 || v.RoundTrip == 0 || v.Loss > 0.02 {
 			return fmt.Errorf("estimate %d bit/s, round trip %v s, loss %v", v.EstimateBps, v.RoundTrip, v.Loss)

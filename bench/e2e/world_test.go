@@ -6,8 +6,10 @@ package e2e
 // The test that made it owns it; both are stopped when the test ends.
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -91,7 +93,7 @@ func newDeviceFor(t *testing.T, s *service.Service, source media.Source, viewers
 	d, err := device.Start(device.Config{
 		ViewersMax: viewersMax, Channel: channel, Region: s.Region, ControlPlane: s.PublicURL, RootCAs: s.CA,
 		Credentials: aws.Static(s.Credentials.AccessKeyID, s.Credentials.SecretAccessKey, s.Credentials.SessionToken),
-		Source:      source, IncludeLoopback: true, Log: logger(t, "device"),
+		Source:      source, IncludeLoopback: true, AdminListen: "127.0.0.1:0", Log: logger(t, "device"),
 	})
 	if err != nil {
 		t.Fatalf("start device: %v", err)
@@ -115,6 +117,25 @@ func createChannel(t *testing.T, s *service.Service) {
 	if _, err := kvs(t, s).CreateChannel(ctx, s.Credentials, channel); err != nil {
 		t.Fatalf("create channel: %v", err)
 	}
+}
+
+// metric is what one of the device's counters says.
+func (w *world) metric(t *testing.T, name string) (value float64) {
+	t.Helper()
+	response, err := http.Get("http://" + w.device.AdminAddr() + "/metrics")
+	if err != nil {
+		t.Fatalf("read the device's metrics: %v", err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if _, err := fmt.Sscanf(lines.Text(), name+" %g", &value); err == nil {
+			return value
+		}
+	}
+	t.Fatalf("the device has no metric %s", name)
+	return 0
 }
 
 // viewer is the one viewer that the device has.
