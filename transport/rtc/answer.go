@@ -114,6 +114,7 @@ func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors
 	p := &Peer{
 		log: e.log, pc: pc, keys: keys, network: network, streams: streams, hosts: hosts, dataChannels: e.cfg.DataChannel, out: newOutgoing(e.out),
 		events: make(chan any, eventsMax), connected: make(chan struct{}), closed: make(chan struct{}),
+		begun:    [2]chan struct{}{make(chan struct{}), make(chan struct{})},
 		channels: map[string]*webrtc.DataChannel{}, count: &e.peers,
 	}
 	p.count.Add(1)
@@ -187,7 +188,7 @@ func (p *Peer) addTrack(kind messages.Track, mid string, talks bool) error {
 		if err != nil {
 			return fmt.Errorf("add %s track: %w", kind, err)
 		}
-		p.tracks[kind], p.senders[kind] = t, sender
+		p.begin(kind, sender, t)
 		return nil
 	}
 	return nil

@@ -172,7 +172,7 @@ func (s *Participant) addSection(track messages.Track) (err error) {
 	}
 	t, err := pc.AddTransceiverFromTrack(out, webrtc.RTPTransceiverInit{Direction: direction})
 	if err == nil {
-		s.peer.senders[track] = t.Sender()
+		s.peer.begin(track, t.Sender(), nil)
 	}
 	return err
 }

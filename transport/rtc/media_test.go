@@ -324,7 +324,7 @@ func TestLostPacketIsSentAgain(t *testing.T) {
 			z := NewPacketizer(0)
 			lost, err := z.Frame(pictures(t, 1)[0])
 			must(t, err)
-			if again := d.tracks[messages.Video].bound.Load().rtxPayloadType != 0; again != (codecs == nil) {
+			if again := d.tracks[messages.Video].Load().bound.Load().rtxPayloadType != 0; again != (codecs == nil) {
 				t.Fatalf("retransmission stream negotiated: %v", again)
 			}
 			_, _, err = d.WriteFrame(lost, 0, len(lost.Payloads), 0, false)

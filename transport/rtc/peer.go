@@ -43,9 +43,10 @@ type Peer struct {
 	drain        func()            // set before negotiation: what drainAudioReports does; nil: as a viewer's peer
 	out          *outgoing
 
-	// Set while Answer runs, read-only afterwards; nil: not negotiated.
-	tracks  [2]*track
+	// What is sent; nil: not negotiated. Answer and Renew set them, the sender first.
 	senders [2]*webrtc.RTPSender
+	tracks  [2]atomic.Pointer[track]
+	begun   [2]chan struct{} // closed when both are there
 
 	reported time.Time // last sender reports; WriteFrame's
 
@@ -81,6 +82,18 @@ func (p *Peer) listen() {
 	p.pc.OnTrack(p.onTrack)
 	p.pc.OnDataChannel(p.onDataChannel)
 	p.pc.SCTP().Transport().ICETransport().OnSelectedCandidatePairChange(p.onPair)
+}
+
+// begin lets a track be sent, and what the viewer reports of it be read. It may be a later one, of a section
+// that a renewed offer has added.
+func (p *Peer) begin(kind messages.Track, sender *webrtc.RTPSender, t *track) {
+	p.senders[kind] = sender
+	p.tracks[kind].Store(t)
+	select {
+	case <-p.begun[kind]: // its first section is gone; its reports are read until then
+	default:
+		close(p.begun[kind])
+	}
 }
 
 // onPair runs on the ICE agent's goroutine.
@@ -133,7 +146,7 @@ func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 // a random base plus pts. A frame at the live edge carries its capture time when the viewer negotiated
 // abs-capture-time. A track that was not negotiated, or sound that the viewer does not take, gives 0, 0, nil.
 func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error) {
-	t := p.tracks[f.Unit.Track]
+	t := p.tracks[f.Unit.Track].Load()
 	switch {
 	case t == nil:
 		return 0, 0, nil
@@ -154,7 +167,7 @@ func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Dura
 // Forget has the viewer's wishes for video that was sent so far refused: it goes on with a key frame, and
 // to send the rest once more would delay that.
 func (p *Peer) Forget() {
-	if t := p.tracks[messages.Video]; t != nil {
+	if t := p.tracks[messages.Video].Load(); t != nil {
 		t.history.forget()
 	}
 }
@@ -170,7 +183,7 @@ func (p *Peer) Cut() { p.network.cut() }
 
 // Resent counts what the viewer asked for once more.
 func (p *Peer) Resent() Resent {
-	if t := p.tracks[messages.Video]; t != nil {
+	if t := p.tracks[messages.Video].Load(); t != nil {
 		return t.again.read()
 	}
 	return Resent{}

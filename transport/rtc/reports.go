@@ -25,15 +25,16 @@ const (
 // calls it, so that a quiet viewer has no timer and reports nothing new.
 func (p *Peer) reportDue(now time.Time) {
 	fresh := false // a track whose times the viewer cannot place yet
-	for _, t := range p.tracks {
+	for i := range p.tracks {
+		t := p.tracks[i].Load()
 		fresh = fresh || t != nil && !t.told && !t.live.at.IsZero()
 	}
 	if now.Sub(p.reported) < reportEvery && !fresh {
 		return
 	}
 	var reports []rtcp.Packet
-	for _, t := range p.tracks {
-		if report := t.report(now); report != nil {
+	for i := range p.tracks {
+		if report := p.tracks[i].Load().report(now); report != nil {
 			reports = append(reports, report)
 		}
 	}
@@ -65,22 +66,16 @@ func (t *track) report(now time.Time) rtcp.Packet {
 // returns when ctx ends or the peer is closed, and nil when the viewer has ended the connection: Read
 // tells why.
 func (p *Peer) ReadReports(ctx context.Context) error {
-	select {
-	case <-p.connected:
-	case <-p.closed:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	sender := p.senders[messages.Video]
-	if sender == nil {
+	for _, there := range []chan struct{}{p.connected, p.begun[messages.Video]} {
 		select {
+		case <-there:
 		case <-p.closed:
 			return ErrClosed
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+	sender := p.senders[messages.Video]
 	stop := context.AfterFunc(ctx, func() { _ = sender.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	err := readReports(sender, p.onReport, p.onFeedback)
@@ -105,8 +100,10 @@ func (p *Peer) drainAudioReports() {
 		p.drain()
 		return
 	}
-	if sender := p.senders[messages.Audio]; sender != nil {
-		_ = readReports(sender, p.onReport, p.onFeedback)
+	select {
+	case <-p.begun[messages.Audio]:
+		_ = readReports(p.senders[messages.Audio], p.onReport, p.onFeedback)
+	case <-p.closed:
 	}
 }
 
@@ -118,7 +115,7 @@ func (p *Peer) onReport(packet rtcp.Packet) {
 			p.post(&messages.PeerKeyFrameWish{})
 		}
 	case *rtcp.TransportLayerNack:
-		if video := p.tracks[messages.Video]; video != nil {
+		if video := p.tracks[messages.Video].Load(); video != nil {
 			video.onNack(packet, time.Now())
 		}
 	}

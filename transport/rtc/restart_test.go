@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 )
@@ -59,6 +60,31 @@ func TestRestartKeepsTheStream(t *testing.T) {
 			last = packets
 		}
 	}
+}
+
+// A viewer that takes the picture later than the sound gets it, and is heard about it.
+func TestRenewedOfferAddsVideo(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	v, d := connect(t, e, wish{audio: true}, PeerConfig{})
+	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
+	must(t, err)
+	if n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, true); n != 0 || err != nil {
+		t.Fatalf("%d packets, %v, before there is a section for them", n, err)
+	}
+	_, err = v.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
+	must(t, err)
+	answer, restarted, err := e.Renew(t.Context(), d.Peer, PeerConfig{}, v.offerAgain(false, false))
+	must(t, err)
+	if restarted {
+		t.Fatal("ICE was restarted")
+	}
+	v.accept(d.Peer, answer, false)
+	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, true)
+	must(t, err)
+	v.receivePicture()
+	track := wait(t, v.tracks, "the track")
+	must(t, v.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(track.SSRC())}}))
+	next[*messages.PeerKeyFrameWish](d)
 }
 
 // A renewed offer that restarts nothing, because it repeats the last one, interrupts nothing.

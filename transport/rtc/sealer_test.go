@@ -136,7 +136,7 @@ func TestKeysNeedTheWholeHandshake(t *testing.T) {
 func TestSealersTakeTurns(t *testing.T) {
 	e := newEngine(t, EngineConfig{TWCC: true})
 	v, d := connect(t, e, wish{video: true, extensions: []string{transportCCURI}, feedback: true}, PeerConfig{})
-	d.tracks[messages.Video].index = 1<<16 - 30
+	d.tracks[messages.Video].Load().index = 1<<16 - 30
 	f := largeFrame(20)
 	own := d.out.sealer.Load()
 	for i, by := range []struct {
@@ -145,7 +145,7 @@ func TestSealersTakeTurns(t *testing.T) {
 		sealed uint64
 	}{{own, false, 19}, {own, true, 20}, {nil, true, 0}, {own, true, 20}, {own, false, 19}} {
 		d.out.sealer.Store(by.sealer)
-		d.tracks[messages.Video].toured.at = time.Now().Add(time.Hour) // no tour is due
+		d.tracks[messages.Video].Load().toured.at = time.Now().Add(time.Hour) // no tour is due
 		if !by.way {
 			d.out.batch.lose()
 		}
@@ -163,7 +163,7 @@ func TestSealersTakeTurns(t *testing.T) {
 func TestPionIsNotLeftOutForLong(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	v, d := connect(t, e, wish{video: true}, PeerConfig{})
-	f, video := largeFrame(20), d.tracks[messages.Video]
+	f, video := largeFrame(20), d.tracks[messages.Video].Load()
 	sealed := func() uint64 {
 		before := e.Sent().Sealed
 		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
