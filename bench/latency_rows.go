@@ -220,7 +220,7 @@ func keyLatency(some []*watched) (all report.Latency) {
 }
 
 // judgeLatency draws up the rows. A quick run tells the goals that it missed, but does not fail for them.
-func judgeLatency(r *report.Report, found []*latencyFound, quick bool) {
+func judgeLatency(r *report.Report, found []*latencyFound, late *report.Latency, quick bool) {
 	m := missed{}
 	var base *latencyFound
 	for _, f := range found {
@@ -235,15 +235,15 @@ func judgeLatency(r *report.Report, found []*latencyFound, quick bool) {
 				r.Fail("%s: viewer %d saw no picture", f.name, w.row.Viewer)
 			}
 		}
-		f.judge(base, m.note)
+		f.judge(base, late, m.note)
 	}
 	m.judge(r, quick)
 }
 
 // judge tells which goals were missed.
-func (f *latencyFound) judge(base *latencyFound, miss func(format string, args ...any)) {
+func (f *latencyFound) judge(base *latencyFound, late *report.Latency, miss func(format string, args ...any)) {
 	if p99, seen := f.quantile(partPlain, 0.99).(spread[time.Duration]); seen && len(f.parts) == 0 && p99.median > latencyP99Max {
-		miss("%s: latency p99 %v, the goal is %v at most", f.name, p99.median.Round(100*time.Microsecond), latencyP99Max)
+		miss("%s: latency p99 %v, the goal is %v at most; this machine wakes up %v late at p99", f.name, p99.median.Round(100*time.Microsecond), latencyP99Max, late.Quantile(0.99))
 	}
 	if len(f.parts) == 0 {
 		return

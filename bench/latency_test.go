@@ -19,12 +19,15 @@ func TestLatencyMeasuresEveryRun(t *testing.T) {
 			{runSlow, map[int]string{2: partStopped, 3: partLimited}, span}, {runLoss, map[int]string{3: partLossy}, span},
 		},
 	}
-	found, err := plan.run(t.Context(), BenchConfig{}, io.Discard)
+	found, late, err := plan.run(t.Context(), BenchConfig{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := report.New("latency", plan.fields(true))
-	judgeLatency(r, found, true)
+	judgeLatency(r, found, late, true)
+	if got := late.Count(); got != wakeUps {
+		t.Errorf("%d wake-ups measured, want %d", got, wakeUps)
+	}
 	if !r.Pass || len(r.Rows) != 4*3+1+1+3+2 {
 		t.Fatalf("%d rows, %q", len(r.Rows), r.Failures)
 	}
@@ -94,7 +97,7 @@ func TestLatencyGoals(t *testing.T) {
 		if c.found != base {
 			found = append(found, c.found)
 		}
-		judgeLatency(r, found, false)
+		judgeLatency(r, found, &report.Latency{}, false)
 		if len(r.Failures) != len(c.want) || r.Pass != (len(c.want) == 0) {
 			t.Errorf("%s: %q, want %q", c.found.name, r.Failures, c.want)
 			continue
