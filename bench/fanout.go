@@ -155,11 +155,13 @@ func fanoutScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (_
 	if err != nil {
 		return nil, err
 	}
+	before := readProcessors()
 	found, err := plan.run(ctx, cfg, progress)
 	if err != nil {
 		return nil, err
 	}
-	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})
+	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()},
+		report.Field{Name: "stolen_share", Value: readProcessors().stolenSince(before)})
 	judgeFanout(r, found, cfg.Quick)
 	r.Summary = append(r.Summary, least.fields()...)
 	return r, nil

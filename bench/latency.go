@@ -3,14 +3,13 @@ package bench
 // Scenario latency: how old a picture is when a viewer has all of it. In order of execution:
 //
 //	service     in this process, its limits lifted; also all viewers are here
-//	wake-ups    how late this machine wakes up who sleeps, in each round (wakeups.go)
 //	rounds      four runs, one after the other, each with a device in a process of its own (package
 //	            subject) and on a channel of its own: viewers join, the device plays, first to warm up and
 //	            then to be measured (latency_run.go)
 //	judge       medians, rows, goals (latency_rows.go)
 //
 // Device and viewers read the same clock: abs-capture-time tells when a picture was captured. What the
-// viewers' own scheduling adds is in the figures. In two of the runs some viewers have a fault; the
+// viewers' own scheduling adds is in the figures, and what a virtual machine's host takes (stolen.go). In two of the runs some viewers have a fault; the
 // others are compared with those of the same numbers in the run without.
 
 import (
@@ -95,45 +94,42 @@ func (p latencyPlan) fields(quick bool) report.Row {
 func latencyScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*report.Report, error) {
 	plan := planLatency(cfg.Quick)
 	r := report.New("latency", plan.fields(cfg.Quick))
-	found, late, err := plan.run(ctx, cfg, progress)
+	found, err := plan.run(ctx, cfg, progress)
 	if err != nil {
 		return nil, err
 	}
 	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})
-	r.Summary = append(r.Summary, wakeUpFields(late)...)
-	judgeLatency(r, found, late, cfg.Quick)
+	judgeLatency(r, found, cfg.Quick)
 	return r, nil
 }
 
-// run goes through all runs in every round, so that what the machine does besides meets each. It tells
-// how late the machine wakes up, too.
-func (p latencyPlan) run(ctx context.Context, cfg BenchConfig, progress io.Writer) (found []*latencyFound, late *report.Latency, err error) {
-	late = &report.Latency{}
+// run goes through all runs in every round, so that what the machine does besides meets each.
+func (p latencyPlan) run(ctx context.Context, cfg BenchConfig, progress io.Writer) (found []*latencyFound, err error) {
 	s, stop, err := lone(ctx, freeLoopback)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	for _, run := range p.runs {
 		found = append(found, &latencyFound{latencyRun: run, viewers: p.viewers})
 	}
 	for round := range p.rounds {
-		if err := measureWakeUps(ctx, late); err != nil {
-			return nil, nil, err
-		}
 		for _, f := range found {
 			w := watching{
 				latencyPlan: p, latencyRun: f.latencyRun, service: s, channel: fmt.Sprintf("latency-%s-%d", f.name, round),
 				profile: profiles.Target{Dir: cfg.Profile, Name: fmt.Sprintf("%s-%d", f.name, round)},
 			}
+			before := readProcessors()
 			watched, err := w.measure(ctx)
 			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", f.name, err)
+				return nil, fmt.Errorf("%s: %w", f.name, err)
 			}
 			f.rounds = append(f.rounds, watched)
+			f.stolen = append(f.stolen, readProcessors().stolenSince(before))
 			all := f.latency(round, partPlain)
-			fmt.Fprintf(progress, "round %d, %s: latency p50 %v, p99 %v, max %v\n", round+1, f.name, all.Quantile(0.5), all.Quantile(0.99), all.Quantile(1))
+			fmt.Fprintf(progress, "round %d, %s: latency p50 %v, p99 %v, max %v, %.0f %% of the processors' time taken by others\n",
+				round+1, f.name, all.Quantile(0.5), all.Quantile(0.99), all.Quantile(1), 100*f.stolen[round])
 		}
 	}
-	return found, late, nil
+	return found, nil
 }

@@ -22,6 +22,7 @@ type latencyFound struct {
 	latencyRun
 	viewers int
 	rounds  [][]*watched // by round and viewer
+	stolen  []float64    // by round: the share of the processors' time that others took
 }
 
 // latency is that of a round's viewers with a part.
@@ -58,6 +59,8 @@ func (f *latencyFound) quantile(part string, q float64) any {
 	}
 	return spreadOf(values)
 }
+
+func (f *latencyFound) stolenShare() float64 { return spreadOf(slices.Clone(f.stolen)).median }
 
 // of are the viewers with one part, of all rounds.
 func (f *latencyFound) of(part string) (some []*watched) {
@@ -220,7 +223,7 @@ func keyLatency(some []*watched) (all report.Latency) {
 }
 
 // judgeLatency draws up the rows. A quick run tells the goals that it missed, but does not fail for them.
-func judgeLatency(r *report.Report, found []*latencyFound, late *report.Latency, quick bool) {
+func judgeLatency(r *report.Report, found []*latencyFound, quick bool) {
 	m := missed{}
 	var base *latencyFound
 	for _, f := range found {
@@ -230,20 +233,22 @@ func judgeLatency(r *report.Report, found []*latencyFound, late *report.Latency,
 	}
 	for _, f := range found {
 		r.Rows = append(r.Rows, f.rows(base)...)
+		r.Summary = append(r.Summary, report.Field{Name: f.name + "_stolen_share", Value: f.stolenShare()})
 		for _, w := range f.of(partPlain) {
 			if !w.row.OK() || w.latency.Count() == 0 {
 				r.Fail("%s: viewer %d saw no picture", f.name, w.row.Viewer)
 			}
 		}
-		f.judge(base, late, m.note)
+		f.judge(base, m.note)
 	}
 	m.judge(r, quick)
 }
 
 // judge tells which goals were missed.
-func (f *latencyFound) judge(base *latencyFound, late *report.Latency, miss func(format string, args ...any)) {
+func (f *latencyFound) judge(base *latencyFound, miss func(format string, args ...any)) {
 	if p99, seen := f.quantile(partPlain, 0.99).(spread[time.Duration]); seen && len(f.parts) == 0 && p99.median > latencyP99Max {
-		miss("%s: latency p99 %v, the goal is %v at most; this machine wakes up %v late at p99", f.name, p99.median.Round(100*time.Microsecond), latencyP99Max, late.Quantile(0.99))
+		miss("%s: latency p99 %v, the goal is %v at most; others took %.0f %% of the processors' time meanwhile",
+			f.name, p99.median.Round(100*time.Microsecond), latencyP99Max, 100*f.stolenShare())
 	}
 	if len(f.parts) == 0 {
 		return

@@ -130,11 +130,13 @@ func setupScenario(ctx context.Context, cfg BenchConfig, progress io.Writer) (*r
 	if err != nil {
 		return nil, err
 	}
+	before := readProcessors()
 	found, err := plan.run(ctx, progress)
 	if err = errors.Join(err, record.Stop()); err != nil {
 		return nil, err
 	}
-	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()})
+	r.Config = append(r.Config, report.Field{Name: "load_average_after", Value: loadAverage()},
+		report.Field{Name: "stolen_share", Value: readProcessors().stolenSince(before)})
 	judgeSetup(r, found, cfg.Quick)
 	return r, nil
 }
