@@ -302,6 +302,8 @@ func FuzzRead(f *testing.F) {
 	f.Add(open)
 	f.Add(closed)
 	f.Add(closed[:len(closed)/2])
+	segment := bytes.Index(open, appendID(nil, idSegment)) + 4
+	f.Add(slices.Replace(slices.Clone(open), segment, segment+8, 0xff)) // its size is unknown, too, but has one byte
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file := &bytesFile{slices.Clone(b)}
 		if rec, err := Read(file, int64(len(b))); err == nil {

@@ -81,7 +81,9 @@ func parseHeader(b []byte, all bool) (*Recording, error) {
 		return nil, errors.New("it holds no Segment")
 	}
 	at += n
-	rec.places.segment = int64(at) - 8
+	if n == headBytesMax { // its size has 8 bytes; in fewer a finished file's has no room
+		rec.places.segment = int64(at) - 8
+	}
 	rec.Finished = size != unknownSize
 	for {
 		id, size, n, err := readHead(b[at:])
@@ -301,7 +303,7 @@ func Recover(file interface {
 	if err != nil || rec.Finished {
 		return rec, err
 	}
-	if rec.places.seekHead == 0 || rec.places.duration == 0 {
+	if rec.places.segment == 0 || rec.places.seekHead == 0 || rec.places.duration == 0 {
 		return nil, fmt.Errorf("recover Matroska file: %w", ErrDamaged)
 	}
 	var cues []cue
