@@ -7,8 +7,8 @@ package rtc
 //	the socket    collect   finds the open batch by the packet's SSRC, which is not encrypted, and copies
 //	                        the packet: pion takes its buffer back when the write returns. The batch knows
 //	                        the way now
-//	track.write   seal      seals the others in the batch itself, for the same way: half of what a packet
-//	                        takes in pion is spared
+//	track.write   seal      seals the others in the batch itself, for the same way: more than half of what
+//	                        a packet takes besides its encryption is spared
 //	the batch     flush     one send for up to 16 packets of one size, the last one may be shorter
 //	track.write   end       flushes what is left
 //
@@ -17,7 +17,6 @@ package rtc
 
 import (
 	"encoding/binary"
-	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -193,25 +192,10 @@ func (b *batch) flush() {
 	b.packets.used, b.count = 0, 0
 }
 
-// batches finds the batch of a packet. Sends read the map, peers that come and go replace it.
-type batches struct {
-	changing sync.Mutex
-	bySSRC   atomic.Pointer[map[uint32]*batch]
-}
+// batches finds the batch of a packet by its SSRC.
+type batches struct{ *lookup[uint32, *batch] }
 
-func newBatches() *batches {
-	s := &batches{}
-	s.bySSRC.Store(&map[uint32]*batch{})
-	return s
-}
-
-func (s *batches) change(edit func(map[uint32]*batch)) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	next := maps.Clone(*s.bySSRC.Load())
-	edit(next)
-	s.bySSRC.Store(&next)
-}
+func newBatches() *batches { return &batches{newLookup[uint32, *batch]()} }
 
 // collect offers a packet to the batch that is open for it; false: nobody's, send it now.
 func (s *batches) collect(via segmentSender, packet []byte, to netip.AddrPort) bool {
@@ -219,7 +203,7 @@ func (s *batches) collect(via segmentSender, packet []byte, to netip.AddrPort) b
 	if !ok {
 		return false
 	}
-	b := (*s.bySSRC.Load())[ssrc]
+	b := s.at(ssrc)
 	return b != nil && b.collect(via, packet, to)
 }
 

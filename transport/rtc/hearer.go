@@ -2,7 +2,6 @@ package rtc
 
 import (
 	"fmt"
-	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -68,33 +67,20 @@ func isFeedback(packet []byte) bool {
 		packet[1] == uint8(rtcp.TypeTransportSpecificFeedback)
 }
 
-// hearers finds a packet's hearer. The sockets' readers read the map, viewers that come and go replace it.
+// hearers finds a packet's hearer by where it comes from.
 type hearers struct {
-	changing  sync.Mutex
-	byAddress atomic.Pointer[map[netip.AddrPort]*hearer]
-	heard     atomic.Uint64
+	*lookup[netip.AddrPort, *hearer]
+	heard atomic.Uint64
 }
 
-func newHearers() *hearers {
-	s := &hearers{}
-	s.byAddress.Store(&map[netip.AddrPort]*hearer{})
-	return s
-}
-
-func (s *hearers) change(edit func(map[netip.AddrPort]*hearer)) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	next := maps.Clone(*s.byAddress.Load())
-	edit(next)
-	s.byAddress.Store(&next)
-}
+func newHearers() *hearers { return &hearers{lookup: newLookup[netip.AddrPort, *hearer]()} }
 
 // take offers a packet to whom it may be for; false: it is pion's.
 func (s *hearers) take(packet []byte, from netip.AddrPort) bool {
 	if !isFeedback(packet) {
 		return false
 	}
-	h := (*s.byAddress.Load())[from]
+	h := s.at(from)
 	if h == nil || !h.take(packet) {
 		return false
 	}

@@ -27,14 +27,14 @@ func TestFeedbackIsHeardWhereItComesIn(t *testing.T) {
 		heardOf(d)
 		eventually(t, "a round trip", func() bool { return d.Estimate().RoundTrip > 0 })
 	}
-	if got := len(*e.out.hearers.byAddress.Load()); got != 2 {
+	if got := e.out.hearers.len(); got != 2 {
 		t.Fatalf("%d viewers are heard, want 2", got)
 	}
 	one.out.batch.lose()
 	heardOf(one) // again
 	must(t, one.Close())
 	must(t, two.Close())
-	if got := len(*e.out.hearers.byAddress.Load()); got != 0 {
+	if got := e.out.hearers.len(); got != 0 {
 		t.Fatalf("%d viewers are heard that have left", got)
 	}
 }
