@@ -103,13 +103,18 @@ func TestMediaArrivesInOrderAndByteForByte(t *testing.T) {
 
 func checkCapture(t *testing.T, packets []*rtp.Packet, captured time.Time) {
 	t.Helper()
+	var payloads [][]byte
+	for _, p := range packets {
+		payloads = append(payloads, p.Payload)
+	}
+	from := stampFrom(payloads)
 	for j, p := range packets {
 		var stamp []byte
 		for _, id := range p.GetExtensionIDs() {
 			stamp = p.GetExtension(id)
 		}
-		if stamp == nil && j == len(packets)-1 {
-			t.Fatalf("no capture time on the last of %d packets", len(packets))
+		if (stamp != nil) != (j >= from) {
+			t.Fatalf("packet %d of %d: capture time % x, want it from packet %d on", j, len(packets), stamp, from)
 		}
 		if stamp == nil {
 			continue
