@@ -94,7 +94,7 @@ type Edge struct {
 	mu     sync.Mutex // guards the rest
 	ctx    context.Context
 	cancel context.CancelFunc // both made when they are first asked for
-	credit chan struct{}      // likewise; holds a token while a posted message is under way
+	post   *posting           // likewise
 	parked func(*Edge) error  // what comes after Park
 	over   bool               // cancelled, or run has returned
 	asleep bool               // parked, and its goroutine has ended
@@ -234,14 +234,29 @@ func (e *Edge) finish() {
 	}
 }
 
-// credits are what Post takes one of.
-func (e *Edge) credits() chan struct{} {
+// posting is what the messages of Post travel in, one after the other: a source posts each frame.
+type posting struct {
+	turn   chan struct{} // holds a token while no message is under way
+	parcel parcel
+}
+
+func (e *Edge) posting() *posting {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.credit == nil {
-		e.credit = make(chan struct{}, 1)
+	if e.post == nil {
+		e.post = &posting{make(chan struct{}, 1), parcel{origin: e, certain: true, taken: make(chan struct{}, 1)}}
+		e.post.turn <- struct{}{}
 	}
-	return e.credit
+	return e.post
+}
+
+// abandon leaves a parcel to the mailbox that it lies in.
+func (e *Edge) abandon(p *posting) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.post == p {
+		e.post = nil
+	}
 }
 
 // Post gives the owner a message and waits until the owner has processed it. A full lane does not
@@ -249,23 +264,37 @@ func (e *Edge) credits() chan struct{} {
 // makes a slow owner slow the edge. It fails when the edge was cancelled or its owner has stopped.
 // The owner itself must not call it: it would wait for itself.
 func (e *Edge) Post(msg any) error {
-	ctx, credits := e.Context(), e.credits()
-	select {
-	case credits <- struct{}{}:
-		defer func() { <-credits }()
-	case <-ctx.Done():
+	ctx, p := e.Context(), e.posting()
+	if !tokenCame(ctx, p.turn) {
 		return e.failed(ctx)
 	}
+	defer func() { p.turn <- struct{}{} }()
 	if ctx.Err() != nil {
 		return e.failed(ctx)
 	}
-	taken := make(chan struct{})
-	e.owner.box.PostUserMessage(&parcel{origin: e, msg: msg, certain: true, taken: taken})
-	select {
-	case <-taken:
-	case <-ctx.Done():
+	p.parcel.msg = msg
+	e.owner.box.PostUserMessage(&p.parcel)
+	if !tokenCame(ctx, p.parcel.taken) {
+		e.abandon(p)
 	}
 	return e.failed(ctx)
+}
+
+// tokenCame waits for a token; false: the context ended before. A token is there already, as a rule: an
+// actor that was idle has handled a frame when it is posted (Lanes.Inline), and looking costs less than
+// a select.
+func tokenCame(ctx context.Context, tokens <-chan struct{}) bool {
+	select {
+	case <-tokens:
+		return true
+	default:
+	}
+	select {
+	case <-tokens:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // failed says why a Post failed. A message of Post is refused only after the edge was cancelled (an
@@ -354,7 +383,7 @@ type parcel struct {
 	origin  origin
 	msg     any
 	certain bool          // admitted beyond the bound
-	taken   chan struct{} // closed to give the credit back; nil when nobody waits for it
+	taken   chan struct{} // has room for a token; nil when nobody waits for it
 }
 
 // origin is the edge or timer that a parcel comes from. Both methods run in the owner; cancelled is
@@ -364,10 +393,11 @@ type origin interface {
 	delivered(msg any)
 }
 
-// settle gives the credit back: the message was processed, or never will be.
+// settle tells who waits: the message was processed, or never will be. The parcel is his again.
 func (p *parcel) settle() {
 	if p.taken != nil {
-		close(p.taken)
+		p.msg = nil
+		p.taken <- struct{}{}
 	}
 }
 

@@ -334,8 +334,8 @@ func (m *mailbox) dropped(msg any, why reason) {
 		if from.origin.cancelled() {
 			why = stale
 		}
-		from.settle()
 		msg = from.msg
+		from.settle()
 	}
 	switch why {
 	case stale:

@@ -23,6 +23,11 @@ type kernelAlarm struct {
 	timer  *os.File
 	fd     int // timer's
 	expiry syscall.RawConn
+
+	// Wait's
+	rest  time.Duration      // 0: the timer is set
+	fault error              // of setting it
+	ring  func(uintptr) bool // a.rings, bound once so that waiting allocates nothing
 }
 
 // NewAlarm returns an Alarm for the time that ctx lasts.
@@ -35,6 +40,7 @@ func NewAlarm(ctx context.Context) (Alarm, error) {
 	if a.expiry, err = a.timer.SyscallConn(); err != nil {
 		return nil, errors.Join(err, a.timer.Close())
 	}
+	a.ring = a.rings
 	a.ended = context.AfterFunc(ctx, func() { _ = a.timer.SetReadDeadline(time.Unix(1, 0)) }) // releases Wait
 	return a, nil
 }
@@ -45,14 +51,25 @@ func (a *kernelAlarm) Wait(at time.Time) error {
 	if err := a.ctx.Err(); err != nil || rest <= 0 {
 		return err
 	}
-	if err := a.set(rest); err != nil {
-		return err
-	}
-	err := a.expiry.Read(expired)
+	a.rest = rest
+	err := a.expiry.Read(a.ring)
 	if a.ctx.Err() != nil {
 		return a.ctx.Err()
 	}
-	return err
+	return errors.Join(err, a.fault)
+}
+
+// rings sets the timer when it is called first, for what the poller heard before does not count from then
+// on. Later it takes the timer's count, or says that its time has not come.
+func (a *kernelAlarm) rings(uintptr) bool {
+	if a.rest > 0 {
+		a.fault = a.set(a.rest)
+		a.rest = 0
+		return a.fault != nil
+	}
+	var count uint64
+	_, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(a.fd), uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
+	return errno != unix.EAGAIN
 }
 
 func (a *kernelAlarm) set(rest time.Duration) error {
@@ -62,13 +79,6 @@ func (a *kernelAlarm) set(rest time.Duration) error {
 		return os.NewSyscallError("timerfd_settime", errno)
 	}
 	return nil
-}
-
-// expired takes the timer's count, or says that its time has not come.
-func expired(fd uintptr) bool {
-	var count uint64
-	_, _, errno := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&count)), unsafe.Sizeof(count))
-	return errno != unix.EAGAIN
 }
 
 // Close implements Alarm.

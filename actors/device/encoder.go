@@ -35,6 +35,7 @@ type encoder struct {
 	wishedAt time.Time     // when the source was last asked for a key frame
 	passed   [2]uint64     // units of each track
 	bitrate  *bitrate
+	fanout   *actor.PID // asked for once: what each unit goes to
 }
 
 // sourceState is how the source is.
@@ -58,7 +59,7 @@ const (
 )
 
 func newEncoder(p *parts) *encoder {
-	return &encoder{parts: p, bitrate: newBitrate(p.cfg.Bitrate.withDefaults()), state: resting, stop: func() {}}
+	return &encoder{parts: p, bitrate: newBitrate(p.cfg.Bitrate.withDefaults()), state: resting, stop: func() {}, fanout: p.sys.PID(pathFanout)}
 }
 
 // Receive implements actor.Actor.
@@ -130,7 +131,7 @@ func (n *encoder) onUnit(ctx actor.Context, unit *messages.AccessUnit) {
 	shifted.Seq = n.passed[unit.Track]
 	n.passed[unit.Track]++
 	n.latest = max(n.latest, shifted.PTS)
-	ctx.Send(n.sys.PID(pathFanout), &shifted)
+	ctx.Send(n.fanout, &shifted)
 }
 
 func (n *encoder) onKeyFrameWish() {

@@ -36,7 +36,7 @@ func NewPacketizer(mtu int) *Packetizer {
 // 3551). A payload may be a part of the unit itself, which nobody writes to any more. A unit without
 // anything to send is an error, and leaves no gap in the numbers of the frames.
 func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
-	f := &messages.Frame{Unit: au}
+	f := &framed{Frame: messages.Frame{Unit: au}}
 	switch au.Codec {
 	case messages.H264:
 		f.Payloads = z.video(h264Format, au.Data)
@@ -44,7 +44,8 @@ func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 		f.Payloads = z.video(h265Format, au.Data)
 	case messages.Opus, messages.PCMU, messages.PCMA:
 		if len(au.Data) > 0 {
-			f.Payloads = [][]byte{au.Data} // RFC 7587 4.2, RFC 3551 4.2: a packet is a payload
+			f.only[0] = au.Data // RFC 7587 4.2, RFC 3551 4.2: a packet is a payload
+			f.Payloads = f.only[:]
 		}
 	default:
 		z.empty[au.Track]++
@@ -55,7 +56,13 @@ func (z *Packetizer) Frame(au *messages.AccessUnit) (*messages.Frame, error) {
 		return nil, fmt.Errorf("packetize %s unit: %w", au.Track, errNothingToSend)
 	}
 	f.Seq = au.Seq - z.empty[au.Track]
-	return f, nil
+	return &f.Frame, nil
+}
+
+// framed has room for the payloads of sound.
+type framed struct {
+	messages.Frame
+	only [1][]byte
 }
 
 var errNothingToSend = errors.New("it holds no picture and no sound")
