@@ -23,35 +23,37 @@ import (
 // the peer, which is the state draining.
 type viewer struct {
 	*parts
+
+	// What each frame needs stands together: ten viewers' states are cold when a frame comes.
+	state     string
+	stores    bool // the peer of a storage session (viewer_storage.go)
+	streams   bool // its first frame has gone out
+	stream    *stream
+	peer      *rtc.Peer // nil until the answer is made
+	told      time.Time // last report to the parent: frames are the clock, a timer would wake up for nothing
+	estimated time.Time // last look at what the path carries
+	advised   time.Time // last estimate to the encoder
+
 	clientID  string
 	epoch     uint64
 	config    rtc.PeerConfig
 	grants    Grants
 	parent    string // path of who supervises it
 	signaling string // path of the session that its answer and candidates go to
-	stores    bool   // the peer of a storage session (viewer_storage.go)
-	sounds    bool   // of such a one: it was given sound
+	sounds    bool   // of one that stores: it was given sound
 	log       *zap.Logger
 
 	edges    *actors.Edges
-	state    string
 	offer    *messages.Offer
 	early    []messages.Candidate // came before the peer could take them
-	peer     *rtc.Peer            // nil until the answer is made
 	renewing bool                 // a further offer is being answered
 	renewal  *renewal             // the newest that waits for that
 	deadline *actors.Timer        // of waiting, negotiating and connecting
-	stream   *stream
 	data     *data
-	streams  bool      // its first frame has gone out
 	writes   chan part // to the edge that writes when a write can block; nil before the first
 	status   messages.ViewerStatus
 	phases   messages.Phases
-	told     time.Time // last report to the parent: frames are the clock, a timer would wake up for nothing
-	reported sample    // for the bitrate in the status
-
-	estimated time.Time // last look at what the path carries
-	advised   time.Time // last estimate to the encoder
+	reported sample // for the bitrate in the status
 }
 
 // The states of a viewer, as /sessions names them.
@@ -333,7 +335,7 @@ func (v *viewer) sendDue(ctx actor.Context, now time.Time) {
 			v.handOver(part)
 			return
 		default:
-			packets, bytes, err := v.peer.WriteFrame(part.frame, part.from, part.n, part.pts, part.live)
+			packets, bytes, err := v.peer.WriteFrame(part.frame, part.from, part.n, part.pts, part.live, now)
 			if err != nil {
 				v.end(ctx, err)
 				return
@@ -360,7 +362,7 @@ func writeFrames(e *actors.Edge, peer *rtc.Peer, parts <-chan part) error {
 	for {
 		select {
 		case p := <-parts:
-			packets, bytes, err := peer.WriteFrame(p.frame, p.from, p.n, p.pts, p.live)
+			packets, bytes, err := peer.WriteFrame(p.frame, p.from, p.n, p.pts, p.live, time.Now())
 			if err == nil {
 				err = e.Post(&written{packets, bytes})
 			}

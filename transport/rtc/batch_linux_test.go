@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/rtp"
@@ -42,7 +43,7 @@ func TestFrameLeavesInFewSends(t *testing.T) {
 			v, d := connect(t, e, wish{video: true, extensions: []string{transportCCURI}, v6: listen[0] == '['}, PeerConfig{})
 			f := largeFrame(40)
 			before := e.Sent()
-			n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+			n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 			must(t, err)
 			after := e.Sent()
 			if got := after.Batched - before.Batched; n != 40 || got != 40 {
@@ -70,7 +71,7 @@ func TestPlainSendsWhereSegmentsAreRefused(t *testing.T) {
 			}
 			f := largeFrame(20)
 			for range 2 {
-				_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+				_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 				must(t, err)
 				v.expectPayloads(f)
 			}
@@ -86,7 +87,7 @@ func TestPacketsThatTheKernelDoesNotTakeAreCounted(t *testing.T) {
 	_, d := connect(t, e, wish{video: true}, PeerConfig{})
 	e.out.sendmmsg = func(int, []message) (int, error) { return 0, unix.EAGAIN }
 	f := largeFrame(20)
-	_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+	_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 	must(t, err)
 	if got := e.Sent(); got.Lost != 20 {
 		t.Fatalf("%d packets were counted as lost, want 20", got.Lost)

@@ -71,15 +71,6 @@ const (
 	arrived
 )
 
-// figures are what a status page shows of an estimator.
-type figures struct {
-	Target       int           // bit/s
-	Acknowledged int           // bit/s, 0 while unknown
-	Loss         float64       // share of the last window's packets
-	RoundTrip    time.Duration // 0 while unknown
-	Delay        delayState
-}
-
 // newEstimator makes an estimator whose target begins at start and stays within floor and ceiling,
 // all in bits per second.
 func newEstimator(start, floor, ceiling int) *estimator {
@@ -96,13 +87,6 @@ func (e *estimator) target() int { return int(e.clamp(min(e.delay.rate, e.loss.r
 
 // limited tells whether the path has ever shown that it carries no more than so much.
 func (e *estimator) limited() bool { return e.delay.reduced || e.loss.rate < e.delay.rate }
-
-func (e *estimator) figures() figures {
-	return figures{
-		Target: e.target(), Acknowledged: int(e.throughput.rate()), Loss: e.loss.share,
-		RoundTrip: e.roundTrip, Delay: e.trend.state,
-	}
-}
 
 // sent notes that the packet with this transport-wide number leaves now.
 func (e *estimator) sent(seq uint16, bytes int, at time.Time) {

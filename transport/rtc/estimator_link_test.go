@@ -295,3 +295,19 @@ func chunks(list []uint16) []rtcp.PacketStatusChunk {
 	}
 	return packed
 }
+
+// figures are what a test looks at.
+type figures struct {
+	Target       int           // bit/s
+	Acknowledged int           // bit/s, 0 while unknown
+	Loss         float64       // share of the last window's packets
+	RoundTrip    time.Duration // 0 while unknown
+	Delay        delayState
+}
+
+func (e *estimator) figures() figures {
+	return figures{
+		Target: e.target(), Acknowledged: int(e.throughput.rate()), Loss: e.loss.share,
+		RoundTrip: e.roundTrip, Delay: e.trend.state,
+	}
+}

@@ -1,6 +1,9 @@
 package rtc
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestFeedbackIsHeardWhereItComesIn(t *testing.T) {
 	e := newEngine(t, EngineConfig{TWCC: true})
@@ -8,7 +11,7 @@ func TestFeedbackIsHeardWhereItComesIn(t *testing.T) {
 	heardOf := func(d *device) uint64 {
 		before := e.out.hearers.heard.Load()
 		eventually(t, "feedback", func() bool {
-			_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+			_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 			must(t, err)
 			return e.out.hearers.heard.Load() > before
 		})

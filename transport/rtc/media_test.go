@@ -73,7 +73,7 @@ func TestMediaArrivesInOrderAndByteForByte(t *testing.T) {
 		original := bytes.Clone(unit.Data)
 		f, err := z.Frame(unit)
 		must(t, err)
-		sent, size, err := d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true)
+		sent, size, err := d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true, time.Now())
 		must(t, err)
 		if sent != len(f.Payloads) || size <= len(unit.Data) {
 			t.Fatalf("picture %d: %d packets of %d, %d bytes written", i, sent, len(f.Payloads), size)
@@ -139,7 +139,7 @@ func TestCaptureTimeOnlyWhenNegotiatedAndWanted(t *testing.T) {
 	}{{"not negotiated", nil, true}, {"not wanted", []string{absCaptureTimeURI}, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			v, d := connect(t, e, wish{video: true, extensions: c.extensions}, PeerConfig{})
-			_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, c.stamp)
+			_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, c.stamp, time.Now())
 			must(t, err)
 			packets, _ := v.receivePicture()
 			if ids := packets[0].GetExtensionIDs(); len(ids) != 0 {
@@ -158,7 +158,7 @@ func TestAudioArrives(t *testing.T) {
 		unit := &messages.AccessUnit{Track: messages.Audio, Codec: messages.Opus, Data: []byte{0x08, byte(i)}, PTS: time.Duration(i) * 20 * time.Millisecond}
 		f, err := z.Frame(unit)
 		must(t, err)
-		_, _, err = d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true)
+		_, _, err = d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true, time.Now())
 		must(t, err)
 		p := wait(t, v.packets["audio"], "an audio packet")
 		if !bytes.Equal(p.Payload, unit.Data) || p.Marker {
@@ -169,7 +169,7 @@ func TestAudioArrives(t *testing.T) {
 		}
 		last = p
 	}
-	if n, _, err := d.WriteFrame(&messages.Frame{Unit: &messages.AccessUnit{Track: messages.Video}, Payloads: [][]byte{{1}}}, 0, 1, 0, false); n != 0 || err != nil {
+	if n, _, err := d.WriteFrame(&messages.Frame{Unit: &messages.AccessUnit{Track: messages.Video}, Payloads: [][]byte{{1}}}, 0, 1, 0, false, time.Now()); n != 0 || err != nil {
 		t.Fatalf("a track that was not negotiated: %d packets, error %v", n, err)
 	}
 }
@@ -187,7 +187,7 @@ func TestG711ArrivesAsItIs(t *testing.T) {
 		for i := range time.Duration(3) {
 			frame, err := z.Frame(&messages.AccessUnit{Track: messages.Audio, Codec: c.codec, Data: sound, Captured: time.Now()})
 			must(t, err)
-			_, _, err = d.WriteFrame(frame, 0, len(frame.Payloads), i*20*time.Millisecond, true)
+			_, _, err = d.WriteFrame(frame, 0, len(frame.Payloads), i*20*time.Millisecond, true, time.Now())
 			must(t, err)
 		}
 		var first uint32
@@ -221,7 +221,7 @@ func TestSoundThatIsNotKnownYet(t *testing.T) {
 	write := func(codec messages.Codec, pts time.Duration) (int, error) {
 		frame, err := z.Frame(&messages.AccessUnit{Track: messages.Audio, Codec: codec, Data: []byte{1, 2}})
 		must(t, err)
-		packets, _, err := d.WriteFrame(frame, 0, 1, pts, true)
+		packets, _, err := d.WriteFrame(frame, 0, 1, pts, true, time.Now())
 		return packets, err
 	}
 	var times []uint32
@@ -252,7 +252,7 @@ func TestG711IsLeftOutForThoseWithoutIt(t *testing.T) {
 	defer func() { must(t, p.Close()) }()
 	frame, err := NewPacketizer(0).Frame(&messages.AccessUnit{Track: messages.Audio, Codec: messages.PCMA, Data: []byte{1}})
 	must(t, err)
-	if packets, _, err := p.WriteFrame(frame, 0, 1, 0, true); packets != 0 || err != nil || strings.Contains(answer, "PCMA") {
+	if packets, _, err := p.WriteFrame(frame, 0, 1, 0, true, time.Now()); packets != 0 || err != nil || strings.Contains(answer, "PCMA") {
 		t.Errorf("%d packets, %v, answer\n%s", packets, err, answer)
 	}
 }
@@ -265,7 +265,7 @@ func TestTransportWideNumbersWhenSwitchedOn(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		e := newEngine(t, EngineConfig{TWCC: on})
 		v, d := connect(t, e, wish{video: true, extensions: []string{uri}}, PeerConfig{})
-		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 		must(t, err)
 		packets, _ := v.receivePicture()
 		if got := len(packets[0].GetExtensionIDs()) == 1; got != on {
@@ -286,7 +286,7 @@ func TestFeedbackTellsWhatThePathCarries(t *testing.T) {
 	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
 	must(t, err)
 	eventually(t, "a round trip", func() bool {
-		_, _, err := d.WriteFrame(f, 0, 4, 0, false)
+		_, _, err := d.WriteFrame(f, 0, 4, 0, false, time.Now())
 		must(t, err)
 		return d.Estimate().RoundTrip > 0
 	})
@@ -301,7 +301,7 @@ func TestKeyFrameWishes(t *testing.T) {
 	v, d := connect(t, e, wish{video: true, audio: true}, PeerConfig{})
 	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
 	must(t, err)
-	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 	must(t, err)
 	ssrc := uint32(wait(t, v.tracks, "the track").SSRC())
 	for _, packet := range []rtcp.Packet{
@@ -332,13 +332,13 @@ func TestLostPacketIsSentAgain(t *testing.T) {
 			if again := d.tracks[messages.Video].Load().bound.Load().rtxPayloadType != 0; again != (codecs == nil) {
 				t.Fatalf("retransmission stream negotiated: %v", again)
 			}
-			_, _, err = d.WriteFrame(lost, 0, len(lost.Payloads), 0, false)
+			_, _, err = d.WriteFrame(lost, 0, len(lost.Payloads), 0, false, time.Now())
 			must(t, err)
 			later := &messages.Frame{Unit: lost.Unit, Payloads: [][]byte{{0x41, 1}}}
 			polls := 0
 			eventually(t, "the packet that was lost", func() bool {
 				if polls++; polls%20 == 0 { // pion passes a repaired packet on with the next one
-					_, _, err = d.WriteFrame(later, 0, 1, 0, false)
+					_, _, err = d.WriteFrame(later, 0, 1, 0, false, time.Now())
 					must(t, err)
 				}
 				return v.has(lost.Payloads[1])
@@ -426,7 +426,7 @@ func TestThreeViewersShareOneSocket(t *testing.T) {
 	}
 	ssrcs := map[uint32]bool{}
 	for i := range viewers {
-		_, _, err := devices[i].WriteFrame(f, 0, len(f.Payloads), 0, false)
+		_, _, err := devices[i].WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 		must(t, err)
 		packets, nals := viewers[i].receivePicture()
 		if want := nalUnits(f.Unit.Data); !slices.EqualFunc(nals, want, bytes.Equal) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/heliograph-rtc/heliograph/messages"
 	"github.com/pion/sdp/v3"
@@ -114,7 +115,7 @@ func TestWhatAnOfferMayLeaveOut(t *testing.T) {
 			_, d := connect(t, e, c.wish, PeerConfig{})
 			for track, want := range map[messages.Track]bool{messages.Video: c.video, messages.Audio: c.audio} {
 				f := &messages.Frame{Unit: &messages.AccessUnit{Track: track, Codec: map[messages.Track]messages.Codec{messages.Video: messages.H264, messages.Audio: messages.Opus}[track]}, Payloads: [][]byte{{0x41, 1, 2}}}
-				n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+				n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 				if err != nil || (n == 1) != want {
 					t.Errorf("%s: %d packets, error %v", track, n, err)
 				}

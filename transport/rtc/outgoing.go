@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/pion/rtp"
 )
 
 // outgoing is what the tracks of one viewer share on their way out: the batch, the transport-wide
@@ -79,21 +77,18 @@ func (o *outgoing) number(b *binding, count int) uint16 {
 	return first
 }
 
-// write sends one packet through pion. It returns what went out, 0 while DTLS is not done.
-func (o *outgoing) write(b *binding, header *rtp.Header, payload []byte, transport uint16, now time.Time) (int, error) {
-	n, err := b.writer.WriteRTP(header, payload)
-	o.sent(b, transport, n, now)
-	return n, err
-}
-
-// sent notes a packet of so many bytes for the estimate.
-func (o *outgoing) sent(b *binding, transport uint16, bytes int, now time.Time) {
-	if bytes == 0 || b.transport == 0 {
+// sent notes packets for the estimate: their sizes, numbered from first. One of 0 bytes did not go out.
+func (o *outgoing) sent(b *binding, first uint16, sizes []int, now time.Time) {
+	if b.transport == 0 {
 		return
 	}
 	o.mu.Lock()
-	o.estimator.sent(transport, bytes, now)
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	for i, bytes := range sizes {
+		if bytes > 0 {
+			o.estimator.sent(first+uint16(i), bytes, now)
+		}
+	}
 }
 
 // onFeedback takes in what the viewer says of the packets' arrival.
@@ -116,9 +111,9 @@ type Estimate struct {
 func (o *outgoing) estimate() Estimate {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.estimator == nil {
+	e := o.estimator
+	if e == nil {
 		return Estimate{}
 	}
-	f := o.estimator.figures()
-	return Estimate{Bps: f.Target, Limited: o.estimator.limited(), Loss: f.Loss, RoundTrip: f.RoundTrip}
+	return Estimate{Bps: e.target(), Limited: e.limited(), Loss: e.loss.share, RoundTrip: e.roundTrip}
 }

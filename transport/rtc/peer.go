@@ -145,7 +145,7 @@ func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 // at most, as one batch. It returns what went out, RTP headers and SRTP tags included. The RTP time is
 // a random base plus pts. A frame at the live edge carries its capture time when the viewer negotiated
 // abs-capture-time. A track that was not negotiated, or sound that the viewer does not take, gives 0, 0, nil.
-func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool) (packets, bytes int, err error) {
+func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Duration, live bool, now time.Time) (packets, bytes int, err error) {
 	t := p.tracks[f.Unit.Track].Load()
 	switch {
 	case t == nil:
@@ -156,7 +156,6 @@ func (p *Peer) WriteFrame(f *messages.Frame, from, packetsMax int, pts time.Dura
 	default:
 		return 0, 0, fmt.Errorf("write %s frame: the stream has become %s, and %s was negotiated; the viewer must offer again", t.kind, f.Unit.Codec, t.sends)
 	}
-	now := time.Now()
 	packets, bytes, err = t.write(f, from, packetsMax, pts, live, now)
 	if packets > 0 {
 		p.reportDue(now)

@@ -201,7 +201,7 @@ func TestCloseUnblocksEverybody(t *testing.T) {
 		must(t, p.Close())
 		f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
 		must(t, err)
-		if _, _, err := p.WriteFrame(f, 0, len(f.Payloads), 0, false); err == nil {
+		if _, _, err := p.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now()); err == nil {
 			t.Fatal("a frame was written to a closed peer")
 		}
 	}

@@ -106,7 +106,8 @@ func (t *track) retransmit(b *binding, r run, i int, now time.Time) error {
 	a.sequence++
 	transport := t.out.number(b, 1)
 	a.packet.number(b, transport)
-	_, err := t.out.write(b, header, a.payload, transport, now)
+	n, err := b.writer.WriteRTP(header, a.payload)
+	t.out.sent(b, transport, []int{n}, now)
 	return err
 }
 

@@ -21,7 +21,7 @@ func TestRestartKeepsTheStream(t *testing.T) {
 			for _, unit := range units {
 				f, err := packetizer.Frame(unit)
 				must(t, err)
-				_, _, err = d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true)
+				_, _, err = d.WriteFrame(f, 0, len(f.Payloads), unit.PTS, true, time.Now())
 				must(t, err)
 			}
 		}
@@ -68,7 +68,7 @@ func TestRenewedOfferAddsVideo(t *testing.T) {
 	v, d := connect(t, e, wish{audio: true}, PeerConfig{})
 	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
 	must(t, err)
-	if n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, true); n != 0 || err != nil {
+	if n, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, true, time.Now()); n != 0 || err != nil {
 		t.Fatalf("%d packets, %v, before there is a section for them", n, err)
 	}
 	_, err = v.pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
@@ -79,7 +79,7 @@ func TestRenewedOfferAddsVideo(t *testing.T) {
 		t.Fatal("ICE was restarted")
 	}
 	v.accept(d.Peer, answer, false)
-	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, true)
+	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, true, time.Now())
 	must(t, err)
 	v.receivePicture()
 	track := wait(t, v.tracks, "the track")
@@ -99,7 +99,7 @@ func TestRepeatedOfferRestartsNothing(t *testing.T) {
 	v.accept(d.Peer, answer, false)
 	f, err := NewPacketizer(0).Frame(pictures(t, 1)[0])
 	must(t, err)
-	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, true)
+	_, _, err = d.WriteFrame(f, 0, len(f.Payloads), 0, true, time.Now())
 	must(t, err)
 	v.receivePicture()
 }

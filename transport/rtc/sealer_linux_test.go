@@ -30,7 +30,7 @@ func TestSealersTakeTurns(t *testing.T) {
 			d.out.batch.lose()
 		}
 		before := e.Sent().Sealed
-		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 		must(t, err)
 		if got := e.Sent().Sealed - before; got != by.sealed {
 			t.Fatalf("frame %d: %d packets were sealed past pion, want %d", i, got, by.sealed)
@@ -46,7 +46,7 @@ func TestPionIsNotLeftOutForLong(t *testing.T) {
 	f, video := largeFrame(20), d.tracks[messages.Video].Load()
 	sealed := func() uint64 {
 		before := e.Sent().Sealed
-		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+		_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 		must(t, err)
 		v.expectPayloads(f)
 		return e.Sent().Sealed - before
@@ -70,7 +70,7 @@ func TestViewerWithoutGCM(t *testing.T) {
 		s.SetSRTPProtectionProfiles(dtls.SRTP_AES128_CM_HMAC_SHA1_80)
 	}}, PeerConfig{})
 	f := largeFrame(20)
-	_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false)
+	_, _, err := d.WriteFrame(f, 0, len(f.Payloads), 0, false, time.Now())
 	must(t, err)
 	v.expectPayloads(f)
 	if got := e.Sent(); got.Sealed != 0 || got.Batched != 20 {

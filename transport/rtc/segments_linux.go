@@ -26,7 +26,7 @@ type sending struct {
 	batches  *batches
 	hearers  *hearers
 	counts   sendCounts
-	offload  atomic.Int64                                  // Unix time in ns from which on segmented sends are tried
+	offload  atomic.Int64                                  // Unix time in ns from which on segmented sends are tried; 0: they are
 	sendmmsg func(fd int, messages []message) (int, error) // a test puts a failing one here
 }
 
@@ -53,7 +53,7 @@ var controlBytes = unix.CmsgSpace(2)
 // send brings the arena's packets out. What the kernel does not take now is lost and counted.
 func (a *arena) send(fd, segment int, to netip.AddrPort, out *sending) {
 	count := (a.used + segment - 1) / segment
-	if count > 1 && time.Now().UnixNano() >= out.offload.Load() {
+	if count > 1 && out.offloads() {
 		messages := a.call.one(a.buf[:a.used], segment, to)
 		if _, err := out.sendmmsg(fd, messages); !refusesSegments(err) {
 			out.count(1, count, err)
@@ -70,6 +70,11 @@ func (a *arena) send(fd, segment int, to netip.AddrPort, out *sending) {
 		out.count(1, n, err)
 		messages = messages[n:]
 	}
+}
+
+func (s *sending) offloads() bool {
+	from := s.offload.Load()
+	return from == 0 || time.Now().UnixNano() >= from
 }
 
 func refusesSegments(err error) bool {

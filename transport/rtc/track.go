@@ -26,6 +26,8 @@ type track struct {
 	index  uint64         // of the next packet: its sequence number, and above that how often those have wrapped around
 	base   uint32
 	packet packetHeader
+	sizes  []int    // of the packets of a write
+	sealed int      // of them
 	typed  struct { // as what it goes out
 		under       *binding
 		payloadType uint8
@@ -159,14 +161,18 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 		r.stamped = stampFrom(f.Payloads)
 	}
 	t.out.batch.begin()
+	t.sizes, t.sealed = t.sizes[:0], 0
 	for i := 0; i < count && err == nil; i++ {
 		var n int
 		n, err = t.send(b, &r, i, now)
+		t.sizes = append(t.sizes, n)
 		if n > 0 {
 			packets++
 			bytes += n
 		}
 	}
+	t.out.sent(b, r.transport, t.sizes, now)
+	t.out.counts.sealed.Add(uint64(t.sealed))
 	err = errors.Join(err, t.out.batch.end())
 	t.index += uint64(count)
 	t.note(r, packets, stamp)
@@ -176,22 +182,22 @@ func (t *track) write(f *messages.Frame, from, packetsMax int, pts time.Duration
 	return packets, bytes, nil
 }
 
-// send sends packet i of a run: past pion, when pion has shown the way and need not see this one.
+// send sends packet i of a run: past pion, when pion has shown the way and need not see this one. It returns
+// what went out, 0 while DTLS is not done.
 func (t *track) send(b *binding, r *run, i int, now time.Time) (int, error) {
-	header, payload, transport := t.packet.fill(b, r, i), r.frame.Payloads[r.from+i], r.transport+uint16(i)
+	header, payload := t.packet.fill(b, r, i), r.frame.Payloads[r.from+i]
 	index := t.index + uint64(i)
 	if s := t.out.sealer.Load(); s != nil && index-t.toured.index < tourPackets && now.Sub(t.toured.at) < tourEvery {
 		n, err := t.out.batch.seal(s, header, payload, index)
 		if n > 0 {
-			t.out.counts.sealed.Add(1)
-			t.out.sent(b, transport, n, now)
+			t.sealed++
 		}
 		if n > 0 || err != nil {
 			return n, err
 		}
 	}
 	t.toured.index, t.toured.at = index, now
-	return t.out.write(b, header, payload, transport, now)
+	return b.writer.WriteRTP(header, payload)
 }
 
 func (t *track) payloadType(b *binding) uint8 {
