@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -46,6 +47,7 @@ type viewer struct {
 	edges    *actors.Edges
 	offer    *messages.Offer
 	early    []messages.Candidate // came before the peer could take them
+	names    int                  // candidates whose names are being resolved
 	renewing bool                 // a further offer is being answered
 	renewal  *renewal             // the newest that waits for that
 	deadline *actors.Timer        // of waiting, negotiating and connecting
@@ -67,6 +69,7 @@ const (
 // Bounds of a viewer's life before it streams.
 const (
 	earlyCandidatesMax = 64
+	namesMax           = 16               // a browser has one for each of its addresses
 	offerWithin        = 30 * time.Second // after the first early candidate
 	connectWithin      = 30 * time.Second // after the offer
 	statusEvery        = time.Second
@@ -95,6 +98,8 @@ func (v *viewer) Receive(ctx actor.Context) {
 		v.onOffer(ctx, msg)
 	case *messages.RemoteCandidate:
 		v.onRemoteCandidate(msg)
+	case *resolved:
+		v.onResolved(msg)
 	case *messages.RollCall:
 		v.onRollCall(ctx)
 	case *answered:
@@ -205,7 +210,7 @@ func (v *viewer) onAnswered(ctx actor.Context, msg *answered) {
 // answer sends an answer and lets in the candidates that had to wait for it.
 func (v *viewer) answer(ctx actor.Context, sdp string) {
 	ctx.Send(v.sys.PID(v.signaling), &messages.Answer{ClientID: v.clientID, SDP: sdp})
-	for _, candidate := range v.early {
+	for _, candidate := range slices.Concat(v.early, v.peer.Named()) {
 		v.addCandidate(candidate)
 	}
 	v.early = nil
@@ -222,28 +227,6 @@ func readPeer(e *actors.Edge, peer *rtc.Peer) error {
 			return err
 		}
 	}
-}
-
-func (v *viewer) onRemoteCandidate(msg *messages.RemoteCandidate) {
-	switch {
-	case v.peer != nil && !v.renewing:
-		v.addCandidate(msg.Candidate)
-	case len(v.early) < earlyCandidatesMax:
-		v.early = append(v.early, msg.Candidate)
-	default:
-		v.metrics.candidatesEarly.Inc()
-	}
-}
-
-func (v *viewer) addCandidate(candidate messages.Candidate) {
-	if err := v.peer.AddRemoteCandidate(candidate); err != nil {
-		v.metrics.candidatesBad.Inc()
-		v.log.Debug("candidate ignored", zap.Error(err))
-	}
-}
-
-func (v *viewer) onPeerCandidate(ctx actor.Context, msg *messages.PeerCandidate) {
-	ctx.Send(v.sys.PID(v.signaling), &messages.LocalCandidate{ClientID: v.clientID, Candidate: msg.Candidate})
 }
 
 func (v *viewer) onPeerPhase(msg *messages.PeerPhase) {

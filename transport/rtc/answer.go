@@ -137,7 +137,7 @@ func (p *Peer) negotiate(ctx context.Context, o offer, cfg PeerConfig) (string, 
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.trimmed()}); err != nil {
 		return "", &OfferError{"the WebRTC stack cannot apply it"} // pion's error may quote it
 	}
-	p.credentials = o.credentials
+	p.credentials, p.named = o.credentials, o.named
 	for _, track := range []messages.Track{messages.Video, messages.Audio} {
 		if mid, ok := o.receive[track]; ok && !p.sends(mid) {
 			if err := p.addTrack(track, mid, o.talks); err != nil {

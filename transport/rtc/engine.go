@@ -60,6 +60,7 @@ type Engine struct {
 	talking     *interceptor.Registry // for one that sends
 	out         *sending
 	sockets     *sockets
+	names       names
 	spares      spares
 	peers       atomic.Int64 // open
 }
@@ -122,7 +123,7 @@ func (e *Engine) configure() error {
 	s.SetICEUDPMux(e.sockets)
 	s.SetIncludeLoopbackCandidate(e.cfg.IncludeLoopback)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
-	s.SetICEMulticastDNSMode(ice.MulticastDNSModeQueryOnly)
+	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled) // names.go
 	fifth := e.cfg.ConsentTimeout / 5
 	s.SetICETimeouts(fifth, 4*fifth, min(fifth/2, keepAliveMost))
 	s.SetHostAcceptanceMinWait(0)
@@ -141,6 +142,7 @@ func (e *Engine) configure() error {
 
 // Close closes the shared sockets. Close the peers first: they lose their network.
 func (e *Engine) Close() error {
+	e.names.close()
 	if err := e.sockets.Close(); err != nil {
 		return fmt.Errorf("close ICE sockets: %w", err)
 	}

@@ -40,6 +40,7 @@ type offer struct {
 
 	credentials string                    // of ICE; others than before mean that it restarts (RFC 8839 4.4.1.1.1)
 	receive     map[messages.Track]string // mid of the first section in which the viewer receives the track
+	named       []messages.Candidate      // with names for addresses, which were in it
 }
 
 // readOffer checks what would otherwise fail late or not at all, with a reason for each.
@@ -91,6 +92,7 @@ func (o *offer) readSection(m *sdp.MediaDescription) error {
 	case setup == "passive": // RFC 8842 5.2 asks for actpass
 		return &OfferError{"it insists on being the DTLS server; offer a=setup:actpass"}
 	}
+	o.takeNamed(mid, m)
 	_, sendOnly := m.Attribute(sdp.AttrKeySendOnly)
 	_, inactive := m.Attribute(sdp.AttrKeyInactive)
 	_, receiveOnly := m.Attribute(sdp.AttrKeyRecvOnly)

@@ -19,7 +19,7 @@ func (o *offer) trimmed() string {
 	for _, m := range o.parsed.MediaDescriptions {
 		less.MediaDescriptions = append(less.MediaDescriptions, trimSection(m))
 	}
-	if slices.Equal(less.MediaDescriptions, o.parsed.MediaDescriptions) {
+	if slices.Equal(less.MediaDescriptions, o.parsed.MediaDescriptions) && len(o.named) == 0 {
 		return o.sdp
 	}
 	text, err := less.Marshal()

@@ -36,6 +36,7 @@ type Peer struct {
 	streams      *turnStreams
 	hosts        int    // host candidates that will come
 	credentials  string // ICE's of the viewer's last offer
+	named        []messages.Candidate
 	dataChannels bool
 	count        *atomic.Int64     // the engine's, of open peers
 	codecs       [2]messages.Codec // set before negotiation: what the stream is, by track
@@ -127,7 +128,10 @@ func (p *Peer) post(event any) {
 	}
 }
 
-// AddRemoteCandidate adds a trickled candidate of the viewer.
+// Named are the candidates of the viewer's last offer that Resolve must be asked about. They are not added yet.
+func (p *Peer) Named() []messages.Candidate { return p.named }
+
+// AddRemoteCandidate adds a trickled candidate of the viewer, which must have an address.
 func (p *Peer) AddRemoteCandidate(c messages.Candidate) error {
 	if p.remoteCandidates.Add(1) > remoteCandidatesMax {
 		return fmt.Errorf("add remote candidate: the viewer sent more than %d", remoteCandidatesMax)

@@ -126,14 +126,11 @@ func (s *sockets) addresses() (found, excluded []netip.Addr, err error) {
 	if !s.bind.Addr().IsUnspecified() {
 		return []netip.Addr{s.bind.Addr()}, nil, nil
 	}
-	interfaces, err := net.Interfaces()
+	interfaces, err := s.up()
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, i := range interfaces {
-		if i.Flags&net.FlagUp == 0 || (i.Flags&net.FlagLoopback != 0 && !s.loopback) {
-			continue
-		}
 		addrs, err := i.Addrs()
 		if err != nil {
 			continue // the interface went away meanwhile
@@ -152,6 +149,23 @@ func (s *sockets) addresses() (found, excluded []netip.Addr, err error) {
 		}
 	}
 	return found, excluded, nil
+}
+
+// up lists the interfaces that sockets may be opened on, whatever the filter says.
+func (s *sockets) up() ([]net.Interface, error) {
+	interfaces, err := net.Interfaces()
+	return slices.DeleteFunc(interfaces, func(i net.Interface) bool {
+		return i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 && !s.loopback
+	}), err
+}
+
+// interfaces lists those that the filter takes; none when that is not to be known.
+func (s *sockets) interfaces() []net.Interface {
+	s.mu.Lock()
+	filter := s.filter
+	s.mu.Unlock()
+	up, _ := s.up()
+	return slices.DeleteFunc(up, func(i net.Interface) bool { return !filter.takes(i.Name) })
 }
 
 // current returns the sockets whose address the machine had at the last refresh.
