@@ -45,7 +45,7 @@ func (e *Engine) UseInterfaces(f InterfaceFilter) error {
 		return err
 	}
 	e.sockets.mu.Lock()
-	e.sockets.filter = f
+	e.sockets.filter, e.sockets.other = f, true
 	e.sockets.mu.Unlock()
 	return nil
 }

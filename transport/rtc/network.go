@@ -2,7 +2,6 @@ package rtc
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -30,14 +29,10 @@ type network struct {
 	streams []uint16         // local ports of the streams to TURN servers
 }
 
-func newNetwork(connectTo func(network, address string) string, out *sending) (*network, error) {
-	std, err := stdnet.NewNet()
-	if err != nil {
-		return nil, fmt.Errorf("list network interfaces: %w", err)
-	}
+func newNetwork(std *stdnet.Net, connectTo func(network, address string) string, out *sending) *network {
 	n := &network{Net: std, connectTo: connectTo, out: out}
 	n.ctx, n.end = context.WithCancel(context.Background())
-	return n, nil
+	return n
 }
 
 // cut cancels what is under way and closes every socket.

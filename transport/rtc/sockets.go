@@ -13,12 +13,16 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/transport/v4/stdnet"
 	"go.uber.org/zap"
 )
 
 // addressGoneMax is how long the socket of an address that the machine no longer has is kept. An
 // address often comes back within seconds (Wi-Fi roaming), and viewers on it then go on.
 const addressGoneMax = time.Minute
+
+// refreshEvery spares viewers that come together a look at the machine's addresses each.
+const refreshEvery = 100 * time.Millisecond
 
 // socketBufferBytes is asked of the kernel for each socket: a key frame to ten viewers at once.
 const socketBufferBytes = 1 << 20
@@ -36,6 +40,9 @@ type sockets struct {
 
 	mu     sync.Mutex
 	filter InterfaceFilter
+	other  bool        // the filter is newer than latest
+	access *stdnet.Net // pion's view of the interfaces, made when those have changed
+	listed []netip.Addr
 	latest time.Time // refresh
 	open   map[netip.Addr]*socket
 	closed bool
@@ -83,11 +90,20 @@ func (s *sockets) refresh(now time.Time) error {
 	if s.closed {
 		return net.ErrClosed
 	}
+	if since := now.Sub(s.latest); !s.other && since >= 0 && since < refreshEvery {
+		return nil
+	}
 	addresses, excluded, err := s.addresses()
 	if err != nil {
 		return fmt.Errorf("list network addresses: %w", err)
 	}
-	s.latest = now
+	if listed := slices.Concat(addresses, excluded); s.access == nil || !slices.Equal(listed, s.listed) {
+		if s.access, err = stdnet.NewNet(); err != nil {
+			return fmt.Errorf("list network interfaces: %w", err)
+		}
+		s.listed = listed
+	}
+	s.latest, s.other = now, false
 	for _, addr := range excluded { // by a filter that may be newer than its viewers
 		if known, ok := s.open[addr]; ok {
 			known.had = now
@@ -179,6 +195,13 @@ func (s *sockets) current() []*socket {
 		}
 	}
 	return now
+}
+
+// stdnet is what pion sees of the network.
+func (s *sockets) stdnet() *stdnet.Net {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.access
 }
 
 // locals returns the addresses of the current sockets in order.
