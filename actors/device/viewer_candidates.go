@@ -29,14 +29,14 @@ func (v *viewer) addCandidate(candidate messages.Candidate) {
 		return
 	}
 	if err := v.peer.AddRemoteCandidate(candidate); err != nil {
-		v.refuse(err)
+		v.ignoreCandidate(err)
 	}
 }
 
 // resolve looks for the address of a candidate that has a name.
 func (v *viewer) resolve(candidate messages.Candidate) {
 	if v.names == namesMax {
-		v.refuse(errors.New("the viewer sent too many names"))
+		v.ignoreCandidate(errors.New("the viewer sent too many names"))
 		return
 	}
 	v.names++
@@ -54,13 +54,13 @@ type resolved struct {
 func (v *viewer) onResolved(msg *resolved) {
 	v.names--
 	if msg.err != nil {
-		v.refuse(msg.err)
+		v.ignoreCandidate(msg.err)
 		return
 	}
 	v.onRemoteCandidate(&messages.RemoteCandidate{ClientID: v.clientID, Candidate: msg.candidate})
 }
 
-func (v *viewer) refuse(reason error) {
+func (v *viewer) ignoreCandidate(reason error) {
 	v.metrics.candidatesBad.Inc()
 	v.log.Debug("candidate ignored", zap.Error(reason))
 }
