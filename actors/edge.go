@@ -190,6 +190,7 @@ func (e *Edge) rest() func(*Edge) error {
 		if e.cancel != nil {
 			e.cancel()
 			e.ctx, e.cancel = nil, nil
+			e.post = nil // a parcel that nobody waits for any more may lie in the mailbox
 		}
 		return nil
 	}
@@ -250,15 +251,6 @@ func (e *Edge) posting() *posting {
 	return e.post
 }
 
-// abandon leaves a parcel to the mailbox that it lies in.
-func (e *Edge) abandon(p *posting) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.post == p {
-		e.post = nil
-	}
-}
-
 // Post gives the owner a message and waits until the owner has processed it. A full lane does not
 // refuse it; having at most one message of this edge under way is what bounds the lane, and what
 // makes a slow owner slow the edge. It fails when the edge was cancelled or its owner has stopped.
@@ -274,9 +266,7 @@ func (e *Edge) Post(msg any) error {
 	}
 	p.parcel.msg = msg
 	e.owner.box.PostUserMessage(&p.parcel)
-	if !tokenCame(ctx, p.parcel.taken) {
-		e.abandon(p)
-	}
+	tokenCame(ctx, p.parcel.taken)
 	return e.failed(ctx)
 }
 

@@ -99,6 +99,10 @@ func (n *names) open(e *Engine) (*mdns.Conn, error) {
 
 // openNames takes the families that there are.
 func openNames(e *Engine) (*mdns.Conn, error) {
+	interfaces := e.sockets.interfaces()
+	if len(interfaces) == 0 {
+		return nil, errors.New("no network interface is up that may be used")
+	}
 	var four *ipv4.PacketConn
 	var six *ipv6.PacketConn
 	conn4, err4 := listenMulticast("udp4", mdns.DefaultAddressIPv4)
@@ -112,9 +116,8 @@ func openNames(e *Engine) (*mdns.Conn, error) {
 	if err4 != nil && err6 != nil {
 		return nil, errors.Join(err4, err6)
 	}
-	conn, err := mdns.Server(four, six, &mdns.Config{
-		Interfaces: e.sockets.interfaces(), IncludeLoopback: e.cfg.IncludeLoopback, LoggerFactory: stackLog{e.log},
-	})
+	conn, err := mdns.NewServer(four, six, mdns.WithInterfaces(interfaces...), mdns.WithIncludeLoopback(e.cfg.IncludeLoopback),
+		mdns.WithCacheRefresh(false), mdns.WithLoggerFactory(stackLog{e.log}))
 	if err != nil {
 		for _, c := range []*net.UDPConn{conn4, conn6} {
 			if c != nil {

@@ -42,10 +42,8 @@ func TestResolveFindsTheAddressOfAName(t *testing.T) {
 	lo := loopback(t)
 	conn, err := listenMulticast("udp4", mdns.DefaultAddressIPv4)
 	must(t, err)
-	responder, err := mdns.Server(ipv4.NewPacketConn(conn), nil, &mdns.Config{
-		LocalNames: []string{"4f1d0a7e-heliograph-test.local"}, LocalAddress: net.IPv4(127, 0, 0, 1),
-		Interfaces: []net.Interface{lo}, IncludeLoopback: true,
-	})
+	responder, err := mdns.NewServer(ipv4.NewPacketConn(conn), nil, mdns.WithLocalNames("4f1d0a7e-heliograph-test.local"),
+		mdns.WithLocalAddress(net.IPv4(127, 0, 0, 1)), mdns.WithInterfaces(lo), mdns.WithIncludeLoopback(true))
 	must(t, err)
 	defer responder.Close()
 	e := newEngine(t, EngineConfig{Interfaces: InterfaceFilter{lo.Name}})
