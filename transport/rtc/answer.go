@@ -88,7 +88,7 @@ func (e *Engine) peerFor(o offer, cfg PeerConfig) (*Peer, error) {
 
 // newPeer makes a peer. With a pool of 1 it gathers its candidates at once (W3C WebRTC 4.2.1).
 func (e *Engine) newPeer(cfg PeerConfig, media *webrtc.MediaEngine, interceptors *interceptor.Registry, pool uint8) (*Peer, error) {
-	network := newNetwork(e.sockets.stdnet(), e.cfg.ConnectTo, e.out)
+	network := newNetwork(e.std, e.cfg.ConnectTo, e.out)
 	settings := e.settings
 	settings.SetNet(network)
 	keys := &keying{}

@@ -13,6 +13,7 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/transport/v4/stdnet"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/zap"
 )
@@ -59,6 +60,7 @@ type Engine struct {
 	watching    *interceptor.Registry // for a viewer that only receives
 	talking     *interceptor.Registry // for one that sends
 	out         *sending
+	std         *stdnet.Net // with the interfaces of the start, which nobody asks it for: sockets knows the addresses
 	sockets     *sockets
 	names       names
 	spares      spares
@@ -89,6 +91,9 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	e := &Engine{cfg: cfg, log: cfg.Log, certificate: *certificate, out: newSending()}
 	if err := e.register(); err != nil {
 		return nil, fmt.Errorf("register codecs: %w", err)
+	}
+	if e.std, err = stdnet.NewNet(); err != nil {
+		return nil, fmt.Errorf("list network interfaces: %w", err)
 	}
 	if e.sockets, err = openSockets(cfg, e.out); err != nil {
 		return nil, fmt.Errorf("open ICE sockets: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -68,18 +69,15 @@ func (e *Engine) Resolve(ctx context.Context, c messages.Candidate) (messages.Ca
 // those change.
 type names struct {
 	mu     sync.Mutex
-	conn   *mdns.Conn // nil: none is open
-	locals []string   // the machine's addresses then
+	conn   *mdns.Conn   // nil: none is open
+	locals []netip.Addr // the machine's addresses then
 	closed bool
 }
 
 func (n *names) open(e *Engine) (*mdns.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var locals []string
-	for _, addr := range e.sockets.locals() {
-		locals = append(locals, addr.String())
-	}
+	locals := e.sockets.locals()
 	switch {
 	case n.closed:
 		return nil, net.ErrClosed

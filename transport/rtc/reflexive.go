@@ -67,7 +67,7 @@ func (e *Engine) reflexive(ctx context.Context, s *socket, address string) (neti
 	if s.LocalAddr().(*net.UDPAddr).IP.To4() != nil {
 		family = "udp4"
 	}
-	network := newNetwork(e.sockets.stdnet(), e.cfg.ConnectTo, e.out)
+	network := newNetwork(e.std, e.cfg.ConnectTo, e.out)
 	defer network.cut()
 	defer context.AfterFunc(ctx, network.cut)()
 	server, err := network.ResolveUDPAddr(family, address)

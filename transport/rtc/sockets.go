@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/transport/v4/stdnet"
 	"go.uber.org/zap"
 )
 
@@ -41,8 +40,6 @@ type sockets struct {
 	mu     sync.Mutex
 	filter InterfaceFilter
 	other  bool        // the filter is newer than latest
-	access *stdnet.Net // pion's view of the interfaces, made when those have changed
-	listed []netip.Addr
 	latest time.Time // refresh
 	open   map[netip.Addr]*socket
 	closed bool
@@ -96,12 +93,6 @@ func (s *sockets) refresh(now time.Time) error {
 	addresses, excluded, err := s.addresses()
 	if err != nil {
 		return fmt.Errorf("list network addresses: %w", err)
-	}
-	if listed := slices.Concat(addresses, excluded); s.access == nil || !slices.Equal(listed, s.listed) {
-		if s.access, err = stdnet.NewNet(); err != nil {
-			return fmt.Errorf("list network interfaces: %w", err)
-		}
-		s.listed = listed
 	}
 	s.latest, s.other = now, false
 	for _, addr := range excluded { // by a filter that may be newer than its viewers
@@ -195,13 +186,6 @@ func (s *sockets) current() []*socket {
 		}
 	}
 	return now
-}
-
-// stdnet is what pion sees of the network.
-func (s *sockets) stdnet() *stdnet.Net {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.access
 }
 
 // locals returns the addresses of the current sockets in order.
