@@ -39,7 +39,7 @@ type sockets struct {
 
 	mu     sync.Mutex
 	filter InterfaceFilter
-	other  bool        // the filter is newer than latest
+	other  bool      // the filter is newer than latest
 	latest time.Time // refresh
 	open   map[netip.Addr]*socket
 	closed bool
